@@ -1,0 +1,46 @@
+// The functions behind the codec table (codecs.cc), declared in one place. Each is defined in its type's file, which says what
+// the blocks look like and what becomes of NaN, infinity and other odd values. decode_* is a DecodeFn, encode_* an EncodeFn.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+namespace ggufmill {
+
+using Blocks = std::span<const std::byte>;
+using BlocksOut = std::span<std::byte>;
+using Row = std::span<const float>;
+
+void decode_f32(Blocks blocks, std::span<float> values) noexcept;
+void decode_f16(Blocks blocks, std::span<float> values) noexcept;
+void decode_bf16(Blocks blocks, std::span<float> values) noexcept;
+void decode_q8_0(Blocks blocks, std::span<float> values) noexcept;
+void decode_q4_0(Blocks blocks, std::span<float> values) noexcept;
+void decode_q3_k(Blocks blocks, std::span<float> values) noexcept;
+void decode_q4_k(Blocks blocks, std::span<float> values) noexcept;
+void decode_q5_k(Blocks blocks, std::span<float> values) noexcept;
+void decode_q6_k(Blocks blocks, std::span<float> values) noexcept;
+void decode_iq4_nl(Blocks blocks, std::span<float> values) noexcept;
+void decode_iq4_xs(Blocks blocks, std::span<float> values) noexcept;
+void decode_iq3_xxs(Blocks blocks, std::span<float> values) noexcept;
+void decode_iq3_s(Blocks blocks, std::span<float> values) noexcept;
+
+void encode_f32(Row row, Row importance, BlocksOut blocks) noexcept;
+void encode_f16(Row row, Row importance, BlocksOut blocks) noexcept;
+void encode_bf16(Row row, Row importance, BlocksOut blocks) noexcept;
+void encode_q8_0(Row row, Row importance, BlocksOut blocks) noexcept;
+void encode_q4_0(Row row, Row importance, BlocksOut blocks) noexcept;
+void encode_q3_k(Row row, Row importance, BlocksOut blocks) noexcept;
+void encode_q4_k(Row row, Row importance, BlocksOut blocks) noexcept;
+void encode_q5_k(Row row, Row importance, BlocksOut blocks) noexcept;
+void encode_q6_k(Row row, Row importance, BlocksOut blocks) noexcept;
+void encode_iq4_nl(Row row, Row importance, BlocksOut blocks) noexcept;
+void encode_iq4_xs(Row row, Row importance, BlocksOut blocks) noexcept;
+void encode_iq3_xxs(Row row, Row importance, BlocksOut blocks) noexcept;
+void encode_iq3_s(Row row, Row importance, BlocksOut blocks) noexcept;
+
+// The oracles of the vectorised paths, one value after the other.
+void decode_q8_0_scalar(Blocks blocks, std::span<float> values) noexcept;
+void encode_q8_0_scalar(Row row, BlocksOut blocks) noexcept;
+
+}  // namespace ggufmill

@@ -1,0 +1,37 @@
+// The one table of codecs: every type that can be decoded, and how to encode those that can be written.
+//
+// A codec is a set of pure noexcept functions on spans of whole blocks; rows do not influence each other, so the bytes do not
+// depend on how a tensor is cut. Decoding equals ggml's bit for bit in f32. Encoding minimizes the importance-weighted squared
+// error; without importance every weight counts the same.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "formats/ggml_type.h"
+
+namespace ggufmill {
+
+// Raised by every commit that changes a byte an encoder writes; part of the plan's digest.
+inline constexpr uint32_t kEncodingVersion = 1;
+
+// values.size() is a multiple of block_elems, blocks.size() the matching number of bytes.
+using DecodeFn = void (*)(std::span<const std::byte> blocks, std::span<float> values) noexcept;
+// One row. `importance` is empty (flat) or has one finite, non-negative value per column. Total: NaN and Inf values have a
+// defined answer (see each type's file), never undefined behaviour.
+using EncodeFn = void (*)(std::span<const float> row, std::span<const float> importance, std::span<std::byte> blocks) noexcept;
+
+struct Codec {
+  GgmlType type;
+  DecodeFn decode;
+  EncodeFn encode;          // nullptr: decode only
+  bool uses_importance;     // false for round-to-nearest types
+  bool lossless_container;  // F32, F16, BF16: no blocks, no search
+};
+
+std::span<const Codec> codecs();
+// nullptr where the type has no codec (integers).
+const Codec* find_codec(GgmlType type);
+
+}  // namespace ggufmill

@@ -1,0 +1,54 @@
+// The codebooks of IQ3_XXS and IQ3_S: 256 and 512 points of four magnitudes each, and for encoders the points near every cell.
+//
+// A point is 4 levels of 3 bits, element 0 in the lowest bits: a number below 4096, written in octal, whose digits from right to
+// left are elements 0 .. 3 (0321: levels 1, 2, 3, 0). A level stands for a magnitude:
+//   IQ3_S    1 3 5 7 9 11 13 15
+//   IQ3_XXS  4 12 20 28 36 44 52 62
+// The numbers are the format's: iq3s_grid and iq3xxs_grid of ggml-common.h, llama.cpp b10573.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace ggufmill {
+
+struct Iq3Grid {
+  std::span<const uint16_t> points;
+  std::span<const std::array<float, 4>> values;   // of each point
+  std::array<uint8_t, 8> magnitudes;
+  uint8_t unit;   // of the cells: level l is the cell around unit * (2l + 1)
+
+  uint8_t magnitude(uint16_t point, size_t element) const { return magnitudes[point >> (3 * element) & 7]; }
+};
+
+// Four values at once: row s has -1 where bit e of s is set, else 1.
+inline constexpr std::array<std::array<float, 4>, 16> kIq3Signs = [] {
+  std::array<std::array<float, 4>, 16> rows{};
+  for (size_t s = 0; s < 16; ++s) {
+    for (size_t e = 0; e < 4; ++e) rows[s][e] = (s >> e & 1) != 0 ? -1.0f : 1.0f;
+  }
+  return rows;
+}();
+
+extern const Iq3Grid kIq3SGrid;
+extern const Iq3Grid kIq3XxsGrid;
+
+// For each of the 4096 cells (4 levels, as a point) the 16 points nearest to its middle, the nearest first; ties by index.
+struct Iq3Neighbours {
+  static constexpr size_t kCells = 4096;
+  static constexpr size_t kNear = 16;
+
+  explicit Iq3Neighbours(const Iq3Grid& grid);
+
+  alignas(64) uint8_t magnitude[kCells][4][kNear];
+  uint16_t index[kCells][kNear];
+  int32_t nearest[kCells];     // the 4 magnitudes of the nearest point, element 0 in the lowest byte
+};
+
+// Built at the first call (some milliseconds, 0.4 MB each); thread-safe.
+const Iq3Neighbours& iq3_s_neighbours();
+const Iq3Neighbours& iq3_xxs_neighbours();
+
+}  // namespace ggufmill
