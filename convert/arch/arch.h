@@ -1,0 +1,101 @@
+// How an architecture is written down: a table of rules (source name -> GGUF name, shape, transform) and a function that reads
+// config.json. One matcher (match.cc) turns any table into output tensors; no family has code of its own for that.
+//
+// A rule as a designated initializer:
+//   {.from = "backbone.layers.{bid}.mixer.experts.{xid}.up_proj.weight", .to = "blk.{bid}.ffn_up_exps.weight", .blocks = "E",
+//    .shape = {"n_ff_exp", "n_embd_exp"}}
+// {bid} is a block, {xid} an expert. An {xid} missing on the right means: stack the experts on a new outermost axis in the
+// order of their numbers. {mtp} on the right is the block that holds multi-token prediction. Shapes are names of dimensions that
+// the family's function has computed from config.json (Layout::dims), or plain numbers.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "convert/arch/config.h"
+#include "convert/model.h"
+#include "convert/tokenizer/tokenizer.h"
+
+namespace ggufmill {
+
+// Which outputs a rule serves: the trunk, the multi-token-prediction block, or both (embeddings, final norm, output).
+enum class Part : uint8_t { kTrunk, kMtp, kShared };
+
+enum class Presence : uint8_t { kRequired, kOptional };
+
+// When llama.cpp's converter writes F32: by the GGUF name (norms, routers, convolutions, biases, 1-D), or never for this rule.
+enum class ForcedF32 : uint8_t { kByName, kNever };
+
+using DimNames = std::array<std::string_view, 4>;   // unused entries are empty
+
+struct Rule {
+  std::string_view from;               // source name
+  std::string_view alias = "";         // another spelling of the same source name
+  std::string_view to = "";            // GGUF name; empty: dropped by name
+  std::string_view blocks = "";        // kinds of blocks (characters of Layout::block_kinds) that have it; empty: all
+  std::string_view only_if = "";       // a dimension that must not be 0; else the rule does not exist
+  DimNames shape{};                    // of one source tensor, outermost first; not checked where dropped
+  DimNames ne{};                       // of the output, innermost first; default: the reversed shape (then the experts)
+  std::string_view interleave = "";    // dimension: rows of a head that RowMap interleaves
+  ValueOp op = ValueOp::kNone;
+  Part part = Part::kTrunk;
+  Presence presence = Presence::kRequired;
+  ForcedF32 forced_f32 = ForcedF32::kByName;
+};
+
+struct Dim {
+  std::string_view name;
+  uint64_t value = 0;
+};
+
+// What the matcher needs to know of a model.
+struct Layout {
+  std::string block_kinds;             // one character per block, MTP not counted
+  uint32_t n_experts = 0;              // range of {xid}
+  std::vector<Dim> dims;
+  std::string_view mtp_prefix = "";    // names of MTP tensors start so; empty: the family has none
+  int64_t mtp_block = -1;              // {mtp}; -1: tensors with mtp_prefix are left out
+};
+
+// Result of matching: see Model for the fields.
+struct MatchedTensors {
+  std::vector<ModelTensor> tensors;
+  std::vector<std::string> dropped;
+  std::vector<std::string> left_out;
+};
+
+// Applies `rules` to every source tensor. Throws one kBadInput Error that counts and lists (the first kMaxListedProblems) all
+// tensors that no rule knows, that are missing, that have another shape, or a type that is no weight's.
+inline constexpr size_t kMaxListedProblems = 8;
+MatchedTensors match_tensors(const Checkpoint& checkpoint, std::string_view architecture, std::span<const Rule> rules,
+                             const Layout& layout, MtpMode mtp);
+
+// True where llama.cpp's converter (conversion/base.py, prepare_tensors) writes F32 whatever the output type.
+bool converter_forces_f32(std::string_view gguf_name, size_t n_dims);
+
+// What a family's function makes of config.json.
+struct ArchDescription {
+  std::string gguf_name;               // general.architecture
+  Layout layout;
+  Metadata metadata;                   // the architecture's keys in the converter's order, general.file_type (0) among them
+  TokenizerRequest tokenizer;
+  double gqa_ratio = 1;
+  std::vector<Finding> findings;
+};
+
+struct Architecture {
+  std::string_view hf_name;            // architectures[0] of config.json
+  std::span<const Rule> rules;
+  ArchDescription (*describe)(const Config& config, const ModelOptions& options);
+};
+
+// All known architectures, by hf_name.
+std::span<const Architecture> architectures();
+// kBadInput for an unknown one, with the nearest known name as hint.
+const Architecture& find_architecture(const Config& config);
+
+}  // namespace ggufmill

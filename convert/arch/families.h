@@ -1,0 +1,11 @@
+// What each family's file gives to the registry: its rules and the function that reads its config.json.
+#pragma once
+
+#include "convert/arch/arch.h"
+
+namespace ggufmill {
+
+std::span<const Rule> nemotron_h_rules();
+ArchDescription describe_nemotron_h(const Config& config, const ModelOptions& options);
+
+}  // namespace ggufmill

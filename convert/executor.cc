@@ -1,0 +1,299 @@
+#include "convert/executor.h"
+
+#include <sys/resource.h>
+#include <tbb/global_control.h>
+#include <tbb/parallel_pipeline.h>
+
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+#include <vector>
+
+#include "convert/committer.h"
+#include "convert/encode_tile.h"
+#include "convert/finish.h"
+#include "convert/hash_cursors.h"
+#include "convert/journal.h"
+#include "convert/ledger.h"
+#include "convert/resume.h"
+#include "convert/tiles.h"
+#include "convert/work_folder.h"
+#include "formats/error.h"
+
+namespace ggufmill {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Room for the journal, manifest and SHA256SUMS beside the output files.
+constexpr uint64_t kSideFilesBytes = 4 << 20;
+
+double cpu_seconds() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6; };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+uint64_t peak_rss_bytes() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+void refuse_existing(const Plan& plan, const RunOptions& options) {
+  const std::vector<fs::path> existing = existing_outputs(options.folder, plan.stem);
+  if (existing.empty() || options.force) return;
+  throw Error(Exit::kCannotCreate, printable(existing[0].string(), 4096) + ": exists already", "--force replaces it once the new files are complete");
+}
+
+// Compares what the plan still needs with what the disk has; blocks that an interrupted run owns count as had.
+void check_disk_space(const Plan& plan, const fs::path& folder, const WorkFolder& work) {
+  uint64_t needed = kSideFilesBytes;
+  for (const PlannedFile& f : plan.files) {
+    const fs::path part = work.part(f.name);
+    const uint64_t owned = fs::exists(part) ? OutputFile(part, OutputFile::Mode::kReopen).allocated_bytes() : 0;
+    needed += f.bytes - std::min(f.bytes, owned);
+  }
+  const uint64_t free = free_disk_bytes(folder);
+  if (needed <= free) return;
+  throw Error(Exit::kSystem, printable(folder.string(), 4096) + ": not enough disk space: " + std::to_string(needed) + " bytes are needed, " +
+                                 std::to_string(free) + " are free", "free " + std::to_string(needed - free) + " bytes or write to another disk");
+}
+
+std::vector<OutputFile> open_parts(const Plan& plan, const WorkFolder& work, const Ledger& ledger) {
+  std::vector<OutputFile> parts;
+  for (uint32_t f = 0; f < plan.files.size(); ++f) {
+    const fs::path path = work.part(plan.files[f].name);
+    parts.emplace_back(path, fs::exists(path) ? OutputFile::Mode::kReopen : OutputFile::Mode::kCreate);
+    parts.back().reserve(plan.files[f].bytes);
+    if (!ledger.file_hash(f)) parts.back().write_exact(0, plan.files[f].header);
+  }
+  sync_folder(work.path());
+  return parts;
+}
+
+// The three stages of the pipeline and what they share.
+class Run {
+ public:
+  Run(const Plan& plan, const RunOptions& options, EventSink& events, const std::atomic<bool>& stop, Journal& journal, Ledger& ledger,
+      std::vector<OutputFile>& parts)
+      : plan_(plan),
+        options_(options),
+        events_(events),
+        stop_(stop),
+        ledger_(ledger),
+        parts_(parts),
+        budget_(tile_budget(plan, options.memory_bytes, options.threads)),
+        reader_(plan, ledger, budget_.tile_elems, options.hash_sources),
+        committer_(plan, journal, parts, [this] { report_progress(); }),
+        cursors_(plan, ledger, parts, std::min(4u, options.threads / 4 + 1), [this](FileHashRecord record) { file_hashed(std::move(record)); }) {
+    if (plan.imatrix != nullptr) importance_.emplace(*plan.imatrix);
+    tiles_.resize(budget_.live_tiles);
+    for (Tile& tile : tiles_) free_.push_back(&tile);
+  }
+
+  // True when everything is done and durable.
+  bool run() {
+    try {
+      run_pipeline();
+    } catch (...) {
+      ledger_.cancel();
+      commit_quietly();
+      throw;
+    }
+    if (stop_ && !complete()) {
+      ledger_.cancel();
+      committer_.finish();
+      return false;
+    }
+    cursors_.finish();
+    committer_.finish();
+    return true;
+  }
+
+  uint64_t bytes_read() const { return reader_.bytes_read(); }
+  uint64_t bytes_written() const { return bytes_written_; }
+  double encode_cpu_seconds() const { return encode_cpu_seconds_; }
+
+ private:
+  void run_pipeline() {
+    const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, options_.threads);
+    tbb::parallel_pipeline(
+        budget_.live_tiles,
+        tbb::make_filter<void, Tile*>(tbb::filter_mode::serial_in_order, [this](tbb::flow_control& flow) { return read(flow); }) &
+            tbb::make_filter<Tile*, Tile*>(tbb::filter_mode::serial_in_order, [this](Tile* tile) { return hash(tile); }) &
+            tbb::make_filter<Tile*, void>(tbb::filter_mode::parallel, [this](Tile* tile) { encode(tile); }));
+  }
+
+  Tile* read(tbb::flow_control& flow) {
+    Tile* tile;
+    {
+      const std::lock_guard lock(mutex_);
+      tile = free_.back();   // as many tiles as tokens: never empty here
+      free_.pop_back();
+    }
+    if (stop_ || !reader_.next(*tile)) {
+      give_back(tile);
+      flow.stop();
+      return nullptr;
+    }
+    const std::lock_guard lock(mutex_);
+    source_bytes_ = reader_.bytes_passed();
+    if (tile->encoded) current_tensor_ = tile->tensor;
+    return tile;
+  }
+
+  Tile* hash(Tile* tile) {
+    if (!tile->hashed) return tile;
+    if (!shard_hash_) shard_hash_.emplace();
+    shard_hash_->update(tile->raw);
+    if (!tile->last_of_shard) return tile;
+    const Sha256 sha256 = shard_hash_->finish();
+    shard_hash_.reset();
+    const Shard& shard = plan_.shards[tile->shard];
+    if (shard.expected_sha256 && *shard.expected_sha256 != sha256) {
+      throw Error(Exit::kBadInput, printable(shard.name) + ": SHA-256 is " + sha256.hex() + ", the download's name for it says " +
+                                       shard.expected_sha256->hex(), "the download is damaged: fetch this file again");
+    }
+    ledger_.add(ShardHashRecord{tile->shard, sha256});
+    committer_.add(ShardHashRecord{tile->shard, sha256});
+    return tile;
+  }
+
+  void encode(Tile* tile) {
+    if (tile->encoded) {
+      EncodedTile done = encode_tile(plan_, *tile, importance_ ? &*importance_ : nullptr, options_.allow_nonfinite);
+      const PlannedTensor& t = plan_.tensors[tile->tensor];
+      parts_[t.file].write_exact(t.extent.file_offset + tile->first_row * t.row_bytes(), tile->blocks);
+      {
+        const std::lock_guard lock(mutex_);
+        bytes_written_ += tile->blocks.size();
+        encode_cpu_seconds_ += done.encode_cpu_seconds;
+      }
+      const bool complete = ledger_.add(done.record);
+      committer_.add(std::move(done.record));
+      if (complete) {
+        const std::lock_guard lock(events_mutex_);
+        events_.tensor_done(t, ledger_.stats(tile->tensor).relative_rmse());
+      }
+    }
+    give_back(tile);
+  }
+
+  void give_back(Tile* tile) {
+    const std::lock_guard lock(mutex_);
+    free_.push_back(tile);
+  }
+
+  void file_hashed(FileHashRecord record) {
+    const PlannedFile& file = plan_.files[record.file];
+    {
+      const std::lock_guard lock(events_mutex_);
+      events_.file_done(file.name, file.bytes, record.sha256.hex());
+    }
+    committer_.add(std::move(record));
+  }
+
+  void report_progress() {
+    Progress p;
+    {
+      const std::lock_guard lock(mutex_);
+      p.source_bytes = source_bytes_;
+      if (current_tensor_ < plan_.tensors.size()) p.tensor = plan_.tensors[current_tensor_].name;
+    }
+    p.source_bytes_total = reader_.bytes_total();
+    p.output_bytes = ledger_.done_bytes();
+    p.output_bytes_total = plan_.total_bytes();
+    const std::lock_guard lock(events_mutex_);
+    events_.progress(p);
+  }
+
+  bool complete() const {
+    for (uint32_t t = 0; t < plan_.tensors.size(); ++t) {
+      if (!ledger_.tensor_complete(t)) return false;
+    }
+    for (uint32_t s = 0; s < plan_.shards.size() && options_.hash_sources; ++s) {
+      if (!ledger_.shard_hash(s)) return false;
+    }
+    return true;
+  }
+
+  // After a failure: what is finished is kept if it still can be; the first error is the one to tell.
+  void commit_quietly() noexcept {
+    try {
+      committer_.finish();
+    } catch (...) {
+    }
+  }
+
+  const Plan& plan_;
+  const RunOptions& options_;
+  EventSink& events_;
+  const std::atomic<bool>& stop_;
+  Ledger& ledger_;
+  std::vector<OutputFile>& parts_;
+  const TileBudget budget_;
+  std::optional<Importance> importance_;
+  std::mutex mutex_;                       // of the next group
+  std::vector<Tile*> free_;
+  uint64_t source_bytes_ = 0, bytes_written_ = 0;
+  uint32_t current_tensor_ = UINT32_MAX;
+  double encode_cpu_seconds_ = 0;
+  std::mutex events_mutex_;
+  std::vector<Tile> tiles_;
+  std::optional<Sha256Stream> shard_hash_;
+  TileReader reader_;
+  Committer committer_;                    // its thread uses everything above
+  HashCursors cursors_;                    // and these use the committer
+};
+
+}  // namespace
+
+fs::path work_folder_path(const Plan& plan, const fs::path& folder) { return folder / (plan.stem + ".ggufmill"); }
+
+Outcome run_plan(const Plan& plan, const RunOptions& options, EventSink& events, const std::atomic<bool>& stop) {
+  const auto start = std::chrono::steady_clock::now();
+
+  // From here nobody else works on this output.
+  const fs::path work_path = work_folder_path(plan, options.folder);
+  if (!fs::exists(work_path / "journal")) refuse_existing(plan, options);
+  WorkFolder work(work_path, options.break_lock);
+  if (options.restart) {
+    restore_old(options.folder, work);
+    work.discard_work();
+  }
+
+  // From here the ledger says what is done, and the journal what must be done again.
+  Journal journal(work.journal());
+  Ledger ledger(plan);
+  const Resumed resumed = resume(plan, work, journal, ledger);
+  RunFigures figures;
+  figures.bytes_kept = resumed.finish ? plan.total_bytes() : ledger.done_bytes();
+  if (resumed.interrupted) events.resumed(figures.bytes_kept);
+
+  if (resumed.finish) {
+    rename_into_place(*resumed.finish, options.folder, plan.stem, work);
+  } else {
+    refuse_existing(plan, options);
+    // From here every output file has its full size.
+    check_disk_space(plan, options.folder, work);
+    std::vector<OutputFile> parts = open_parts(plan, work, ledger);
+    Run run(plan, options, events, stop, journal, ledger, parts);
+    if (!run.run()) return Outcome::kStopped;
+    figures.bytes_read = run.bytes_read();
+    figures.bytes_written = run.bytes_written();
+    figures.encode_cpu_seconds = run.encode_cpu_seconds();
+    // From here all files are complete, durable and hashed; only names are missing.
+    const FinishRecord finish = write_finish(plan, make_manifest(plan, ledger, options.program_version), work, journal, options.force);
+    rename_into_place(finish, options.folder, plan.stem, work);
+  }
+
+  figures.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  figures.cpu_seconds = cpu_seconds();
+  figures.peak_rss_bytes = peak_rss_bytes();
+  events.finished(figures);
+  return Outcome::kFinished;
+}
+
+}  // namespace ggufmill

@@ -1,0 +1,137 @@
+#include "convert/finish.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "formats/error.h"
+#include "formats/gguf.h"
+#include "quant/codecs.h"
+
+namespace ggufmill {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_there(const fs::path& path) { return fs::exists(fs::symlink_status(path)); }
+
+ManifestTensor manifest_tensor(const Plan& plan, const Ledger& ledger, uint32_t tensor, const Xxh128& hash) {
+  const PlannedTensor& t = plan.tensors[tensor];
+  const TensorStats stats = ledger.stats(tensor);
+  ManifestTensor m;
+  m.name = t.name;
+  m.type = t.type;
+  m.ne = t.ne;
+  m.file = plan.files[t.file].name;
+  m.extent = t.extent;
+  m.hash = hash;
+  const double rmse = stats.relative_rmse();
+  if (std::isfinite(rmse)) m.relative_rmse = rmse;
+  m.worst_block = stats.worst;
+  m.nan_count = stats.nan_count;
+  m.inf_count = stats.inf_count;
+  return m;
+}
+
+void write_part(const WorkFolder& work, const FinishRecord::File& file, std::string_view text) {
+  const fs::path path = work.part(file.name);
+  fs::remove(path);
+  OutputFile out(path, OutputFile::Mode::kCreate);
+  out.write_exact(0, as_bytes(text));
+  out.sync();
+}
+
+FinishRecord::File text_file(std::string name, std::string_view text) {
+  return {std::move(name), text.size(), sha256(as_bytes(text))};
+}
+
+// An old set goes into the work folder first, so that old and new files never stand side by side under the stem.
+void move_old_away(const FinishRecord& record, const fs::path& folder, const std::string& stem, const WorkFolder& work) {
+  for (const fs::path& old : existing_outputs(folder, stem)) {
+    const std::string name = old.filename().string();
+    const bool ours = std::ranges::any_of(record.files, [&](const auto& f) { return f.name == name && !is_there(work.part(name)); });
+    if (ours) continue;   // an interrupted finish had renamed it already
+    fs::create_directories(work.old_folder());
+    fs::rename(old, work.old_folder() / name);
+  }
+}
+
+}  // namespace
+
+Manifest make_manifest(const Plan& plan, const Ledger& ledger, std::string_view program_version) {
+  Manifest m;
+  m.program_version = program_version;
+  m.encoding_version = kEncodingVersion;
+  m.architecture = plan.architecture;
+  m.recipe_name = plan.recipe_name;
+  m.recipe_sha256 = plan.recipe_hash;
+  if (plan.imatrix != nullptr) m.imatrix = ManifestImatrix{plan.imatrix->file().path().filename().string(), *plan.imatrix_hash};
+  for (uint32_t s = 0; s < plan.shards.size(); ++s) {
+    m.source.push_back({plan.shards[s].name, plan.shards[s].id.bytes, ledger.shard_hash(s)});
+  }
+  for (uint32_t f = 0; f < plan.files.size(); ++f) {
+    const PlannedFile& file = plan.files[f];
+    const FileHashRecord hashes = ledger.file_hash(f).value();
+    m.files.push_back({file.name, file.bytes, hashes.sha256, file.header.size(), hashes.header_hash});
+    for (uint32_t i = 0; i < file.n_tensors; ++i) {
+      m.tensors.push_back(manifest_tensor(plan, ledger, file.first_tensor + i, hashes.tensor_hashes[i]));
+    }
+  }
+  return m;
+}
+
+std::vector<fs::path> existing_outputs(const fs::path& folder, const std::string& stem) {
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    const auto split = parse_split_name(entry.path());
+    if (name == stem + ".gguf" || name == sha256sums_file_name(stem) || name == manifest_file_name(stem) || (split && split->stem == stem)) {
+      found.push_back(entry.path());
+    }
+  }
+  std::ranges::sort(found);
+  return found;
+}
+
+FinishRecord write_finish(const Plan& plan, const Manifest& manifest, const WorkFolder& work, Journal& journal, bool replace) {
+  FinishRecord record;
+  record.replace = replace;
+  for (const ManifestFile& f : manifest.files) record.files.push_back({f.name, f.bytes, f.sha256});
+  const std::string manifest_json = manifest_text(manifest);
+  const FinishRecord::File manifest_file = text_file(manifest_file_name(plan.stem), manifest_json);
+  const std::string sums = sha256sums_text(manifest, manifest_file.name, manifest_file.sha256);
+  const FinishRecord::File sums_file = text_file(sha256sums_file_name(plan.stem), sums);
+  write_part(work, sums_file, sums);
+  write_part(work, manifest_file, manifest_json);
+  record.files.push_back(sums_file);
+  record.files.push_back(manifest_file);
+  sync_folder(work.path());
+  journal.append(record);
+  journal.sync();
+  return record;
+}
+
+void restore_old(const fs::path& folder, const WorkFolder& work) {
+  if (!fs::is_directory(fs::symlink_status(work.old_folder()))) return;
+  for (const auto& entry : fs::directory_iterator(work.old_folder())) {
+    const fs::path back = folder / entry.path().filename();
+    if (!is_there(back)) rename_no_replace(entry.path(), back);
+  }
+}
+
+void rename_into_place(const FinishRecord& record, const fs::path& folder, const std::string& stem, WorkFolder& work) {
+  if (record.replace) move_old_away(record, folder, stem, work);
+  for (const FinishRecord::File& file : record.files) {
+    const fs::path part = work.part(file.name);
+    if (is_there(part)) rename_no_replace(part, folder / file.name);
+    if (!fs::is_regular_file(folder / file.name) || fs::file_size(folder / file.name) != file.bytes) {
+      throw Error(Exit::kSystem, printable((folder / file.name).string(), 4096) + ": vanished or changed while the conversion finished",
+                  "--restart begins again");
+    }
+  }
+  sync_folder(work.path());
+  sync_folder(folder);
+  work.remove();
+  sync_folder(folder);
+}
+
+}  // namespace ggufmill

@@ -1,0 +1,92 @@
+// What a checkpoint is as a GGUF model, before types are chosen: metadata and tensors with their source rows.
+//
+// describe_model() is the only door to the architecture tables (convert/arch) and the tokenizers (convert/tokenizer). Nothing outside
+// those two folders knows a model's name.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "formats/checkpoint.h"
+#include "formats/finding.h"
+#include "formats/metadata.h"
+
+namespace ggufmill {
+
+// Which parts of a checkpoint with a multi-token-prediction block are wanted.
+enum class MtpMode { kInclude, kLeaveOut, kOnly };
+
+struct ModelOptions {
+  MtpMode mtp = MtpMode::kInclude;
+  bool vocab_only = false;
+};
+
+// Reordering of rows inside one matrix, without a buffer: an index function.
+struct RowMap {
+  // 0: identity. Else the matrix is whole heads of `head_rows` rows (even), and row 2*i + j of a head comes from its source
+  // row j*(head_rows/2) + i: the interleaving that llama.cpp's rope wants ("[2, hd/2] -> [hd/2, 2]").
+  uint32_t head_rows = 0;
+  uint64_t output_row(uint64_t source_row) const {
+    if (head_rows == 0) return source_row;
+    const uint64_t in_head = source_row % head_rows, half = head_rows / 2;
+    return source_row - in_head + (in_head % half) * 2 + in_head / half;
+  }
+  // The inverse.
+  uint64_t source_row(uint64_t output_row) const {
+    if (head_rows == 0) return output_row;
+    const uint64_t in_head = output_row % head_rows, half = head_rows / 2;
+    return output_row - in_head + in_head % 2 * half + in_head / 2;
+  }
+  bool operator==(const RowMap&) const = default;
+};
+
+// The closed set of value transforms, applied in f32 to the decoded source value.
+enum class ValueOp : uint8_t {
+  kNone,
+  kNegExp,   // -exp(x): computed in double, rounded once (A_log -> ssm_a)
+};
+
+// A source tensor's contribution: all its elements, seen as rows of the output's row length, land at out_row onwards.
+struct Piece {
+  uint32_t source = 0;     // index into Checkpoint::tensors()
+  uint64_t out_row = 0;    // first row in the output tensor (expert e: e * rows of one expert)
+  uint64_t rows = 0;
+};
+
+// One output tensor.
+struct ModelTensor {
+  std::string name;               // GGUF name
+  std::vector<uint64_t> ne;       // innermost first
+  std::vector<Piece> pieces;      // by out_row, tiling all rows
+  RowMap row_map;
+  ValueOp op = ValueOp::kNone;
+  // llama.cpp's converter always writes F32 (1-D tensors, norms, routers, conv, names that do not end in ".weight").
+  bool always_f32 = false;
+  uint64_t row_elems() const { return ne[0]; }
+  uint64_t rows() const;
+  uint64_t elems() const;
+};
+
+struct Model {
+  std::string architecture;             // general.architecture
+  std::string name;                     // base of output file names: the repository's name
+  // Complete, in llama.cpp's order; general.file_type is present with value 0 at its place, and the plan sets it.
+  Metadata metadata;
+  std::vector<ModelTensor> tensors;     // order free; the plan sorts by first source offset
+  std::vector<std::string> dropped;     // source tensors left out by name (never weights that the family maps)
+  std::vector<std::string> left_out;    // source tensors of a part that is not wanted: MTP, or all but MTP
+  std::vector<Finding> findings;
+  // Facts that recipes may use.
+  uint32_t n_layers = 0;                // blocks without MTP
+  int64_t mtp_block = -1;               // index of the block that holds MTP, -1 without (or left out)
+  uint32_t n_experts = 0;
+  double gqa_ratio = 1;                 // heads per kv head, where the model has attention
+  bool tied_output = false;             // no output.weight: token_embd serves as both
+};
+
+// Throws kBadInput: unknown architecture (with the nearest known), missing or contradicting config fields, tensors that no rule
+// knows, that are missing or have another shape: all of them are named in one error.
+Model describe_model(const Checkpoint& checkpoint, const ModelOptions& options);
+
+}  // namespace ggufmill

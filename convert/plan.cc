@@ -1,0 +1,212 @@
+#include "convert/plan.h"
+
+#include <algorithm>
+#include <charconv>
+#include <numeric>
+#include <tuple>
+
+#include "convert/plan_digest.h"
+#include "convert/plan_layout.h"
+#include "convert/source_rows.h"
+#include "convert/type_choice.h"
+#include "formats/error.h"
+#include "quant/codecs.h"
+
+namespace ggufmill {
+namespace {
+
+template <typename T>
+T parse_number(std::string_view text, const std::string& where) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || text.empty()) {
+    throw Error(Exit::kUsage, where + ": \"" + printable(text) + "\" is not a value of that type");
+  }
+  return value;
+}
+
+// Where a tensor's first byte stands in the source: what orders tensors in the output.
+std::tuple<uint32_t, uint64_t> first_source(const Checkpoint& checkpoint, const std::vector<Piece>& pieces) {
+  std::tuple<uint32_t, uint64_t> first{UINT32_MAX, UINT64_MAX};
+  for (const Piece& p : pieces) {
+    const SourceTensor& s = checkpoint.tensors()[p.source];
+    first = std::min(first, std::tuple(s.shard, s.extent.file_offset));
+  }
+  return first;
+}
+
+void bind_importance(PlannedTensor& tensor, const Imatrix& imatrix, std::vector<std::string>& without) {
+  const Codec* codec = find_codec(tensor.type);
+  if (codec == nullptr || !codec->uses_importance) return;
+  const ImatrixEntry* entry = imatrix.find(tensor.name);
+  if (entry == nullptr) {
+    without.push_back(tensor.name);
+    return;
+  }
+  const uint64_t matrices = tensor.ne.size() > 2 ? tensor.ne[2] : 1;
+  if (entry->n_in != tensor.row_elems() || entry->n_mat != matrices) {
+    throw Error(Exit::kBadInput, printable(imatrix.file().path().filename().string()) + ": " + quoted_tensor(tensor.name) + ": has " +
+                                     std::to_string(entry->n_mat) + " x " + std::to_string(entry->n_in) + " values, the tensor needs " +
+                                     std::to_string(matrices) + " x " + std::to_string(tensor.row_elems()));
+  }
+  tensor.importance = entry;
+}
+
+void report_imatrix(const Plan& plan, const std::vector<std::string>& without, std::vector<Finding>& findings) {
+  const auto add = [&](Severity severity, std::string tensor, std::string text) {
+    findings.push_back({severity, "", std::move(tensor), std::move(text)});
+  };
+  for (const std::string& tensor : without) {
+    add(Severity::kWarning, tensor, "no importance data: quantized with flat weights");
+  }
+  for (const PlannedTensor& t : plan.tensors) {
+    if (t.importance == nullptr) continue;
+    const auto unseen = std::ranges::count_if(t.importance->counts, [](float n) { return !(n > 0); });
+    const auto all = static_cast<std::ptrdiff_t>(t.importance->counts.size());
+    if (unseen == 0) continue;
+    if (unseen == all) {
+      add(Severity::kWarning, t.name, "importance data of no token: quantized with flat weights");
+    } else {
+      add(Severity::kInfo, t.name, std::to_string(unseen) + " of " + std::to_string(all) +
+                                       " experts were never seen by the importance matrix: they get the layer's mean");
+    }
+  }
+}
+
+Sha256 hash_of_file(const InputFile& file) {
+  Sha256Stream hash;
+  std::vector<std::byte> buffer(4 << 20);
+  for (uint64_t offset = 0; offset < file.bytes(); offset += buffer.size()) {
+    const auto part = std::span(buffer).first(std::min<uint64_t>(buffer.size(), file.bytes() - offset));
+    file.read_exact(offset, part);
+    hash.update(part);
+  }
+  return hash.finish();
+}
+
+// As llama-quantize writes them, but with file names without folders.
+void add_imatrix_keys(Metadata& metadata, const Imatrix& imatrix) {
+  metadata.set("quantize.imatrix.file", imatrix.file().path().filename().string());
+  if (!imatrix.datasets().empty()) {
+    metadata.set("quantize.imatrix.dataset", std::filesystem::path(imatrix.datasets()[0]).filename().string());
+  }
+  metadata.set("quantize.imatrix.entries_count", static_cast<uint32_t>(imatrix.entries().size()));
+  if (imatrix.chunk_count() > 0) metadata.set("quantize.imatrix.chunks_count", static_cast<uint32_t>(imatrix.chunk_count()));
+}
+
+// What this program cannot decode is refused before any work, all of it named by its first.
+void refuse_unknown_dtypes(const Checkpoint& checkpoint, const Model& model) {
+  size_t refused = 0;
+  const SourceTensor* first = nullptr;
+  for (const ModelTensor& t : model.tensors) {
+    for (const Piece& p : t.pieces) {
+      const SourceTensor& source = checkpoint.tensors()[p.source];
+      if (ggml_type_of(source.dtype) != nullptr) continue;
+      if (refused++ == 0) first = &source;
+    }
+  }
+  if (first == nullptr) return;
+  const std::string others = refused > 1 ? " (and " + std::to_string(refused - 1) + " more tensors)" : "";
+  throw Error(Exit::kBadInput, printable(checkpoint.shards()[first->shard].name) + ": " + quoted_tensor(first->name) + ": dtype " +
+                                   std::string(name(first->dtype)) + " is not one of BF16, F16, F32" + others);
+}
+
+std::vector<PlannedTensor> planned_tensors(const Checkpoint& checkpoint, const Model& model, const std::vector<TypeChoice>& choices) {
+  std::vector<size_t> order(model.tensors.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::sort(order, {}, [&](size_t i) { return std::tuple(first_source(checkpoint, model.tensors[i].pieces), model.tensors[i].name); });
+  std::vector<PlannedTensor> tensors;
+  tensors.reserve(order.size());
+  for (const size_t i : order) {
+    const ModelTensor& from = model.tensors[i];
+    PlannedTensor t;
+    t.name = from.name;
+    t.type = choices[i].type;
+    t.ne = from.ne;
+    t.tensor_class = choices[i].tensor_class;
+    t.reason = choices[i].reason;
+    t.pieces = from.pieces;
+    t.row_map = from.row_map;
+    t.op = from.op;
+    tensors.push_back(std::move(t));
+  }
+  return tensors;
+}
+
+}  // namespace
+
+uint64_t PlannedTensor::rows() const { return std::accumulate(ne.begin() + 1, ne.end(), uint64_t{1}, std::multiplies<>()); }
+uint64_t PlannedTensor::row_bytes() const { return row_elems() / info(type).block_elems * info(type).block_bytes; }
+
+uint64_t Plan::total_bytes() const {
+  return std::accumulate(files.begin(), files.end(), uint64_t{0}, [](uint64_t n, const PlannedFile& f) { return n + f.bytes; });
+}
+uint64_t Plan::parameters() const {
+  return std::accumulate(tensors.begin(), tensors.end(), uint64_t{0}, [](uint64_t n, const PlannedTensor& t) { return n + t.elems(); });
+}
+uint64_t Plan::source_bytes() const {
+  return std::accumulate(shards.begin(), shards.end(), uint64_t{0}, [](uint64_t n, const Shard& s) { return n + s.id.bytes; });
+}
+
+std::pair<std::string, MetadataValue> parse_metadata_option(std::string_view option) {
+  const std::string where = "--metadata " + printable(option);
+  const size_t equals = option.find('=');
+  const size_t colon = option.find(':', equals == std::string_view::npos ? 0 : equals);
+  if (equals == std::string_view::npos || equals == 0 || colon == std::string_view::npos) {
+    throw Error(Exit::kUsage, where + ": expected KEY=TYPE:VALUE");
+  }
+  const std::string key(option.substr(0, equals));
+  const std::string_view type = option.substr(equals + 1, colon - equals - 1), text = option.substr(colon + 1);
+  if (type == "str") return {key, std::string(text)};
+  if (type == "u8") return {key, parse_number<uint8_t>(text, where)};
+  if (type == "i8") return {key, parse_number<int8_t>(text, where)};
+  if (type == "u16") return {key, parse_number<uint16_t>(text, where)};
+  if (type == "i16") return {key, parse_number<int16_t>(text, where)};
+  if (type == "u32") return {key, parse_number<uint32_t>(text, where)};
+  if (type == "i32" || type == "int") return {key, parse_number<int32_t>(text, where)};
+  if (type == "u64") return {key, parse_number<uint64_t>(text, where)};
+  if (type == "i64") return {key, parse_number<int64_t>(text, where)};
+  if (type == "f32" || type == "float") return {key, parse_number<float>(text, where)};
+  if (type == "f64") return {key, parse_number<double>(text, where)};
+  if (type == "bool" && (text == "true" || text == "false")) return {key, text == "true"};
+  throw Error(Exit::kUsage, where + ": type must be one of str u8 i8 u16 i16 u32 i32 u64 i64 f32 f64 bool (true or false)");
+}
+
+Plan make_plan(const Checkpoint& checkpoint, const Model& model, const PlanOptions& options) {
+  Plan plan;
+  plan.architecture = model.architecture;
+  plan.model_name = model.name;
+  plan.findings = model.findings;
+  plan.shards.assign(checkpoint.shards().begin(), checkpoint.shards().end());
+  plan.sources.assign(checkpoint.tensors().begin(), checkpoint.tensors().end());
+  plan.imatrix = options.imatrix;
+
+  refuse_unknown_dtypes(checkpoint, model);
+
+  // Types.
+  const Recipe recipe = options.recipe ? load_recipe(*options.recipe) : default_recipe(model);
+  plan.recipe_name = recipe.name;
+  const std::vector<TypeChoice> choices =
+      choose_types(checkpoint, model, recipe, options.type_rules, options.imatrix != nullptr, plan.findings);
+  plan.tensors = planned_tensors(checkpoint, model, choices);
+  plan.stem = options.stem.empty() ? model.name + "-" + recipe.name : options.stem;
+
+  // Metadata.
+  Metadata metadata = model.metadata;
+  metadata.set("general.file_type", file_type_of(checkpoint, model, recipe, choices));
+  if (plan.imatrix != nullptr) {
+    std::vector<std::string> without;
+    for (PlannedTensor& t : plan.tensors) bind_importance(t, *plan.imatrix, without);
+    report_imatrix(plan, without, plan.findings);
+    add_imatrix_keys(metadata, *plan.imatrix);
+    plan.imatrix_hash = hash_of_file(plan.imatrix->file());
+  }
+  for (const auto& [key, value] : options.metadata) metadata.set(key, value);
+
+  // From here every name, type and shape is decided; from the next line on every offset.
+  lay_out(plan, metadata, options.split);
+  add_digest(plan);
+  return plan;
+}
+
+}  // namespace ggufmill

@@ -1,0 +1,185 @@
+#include "convert/resume.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <vector>
+
+#include "formats/error.h"
+
+namespace ggufmill {
+namespace {
+
+namespace fs = std::filesystem;
+
+// First pass over the journal: what later records say about earlier ones.
+struct Overview {
+  std::optional<PlanRecord> plan;
+  std::optional<FinishRecord> finish;
+  std::map<uint32_t, FileId> shard_ids;             // the last known
+  std::map<uint32_t, uint64_t> shard_void, file_void;   // shard or file -> records before this number do not count
+  std::set<uint64_t> void_records;
+};
+
+Overview read_overview(const Journal& journal) {
+  Overview o;
+  journal.replay([&](uint64_t number, const JournalRecord& record) {
+    if (const auto* plan = std::get_if<PlanRecord>(&record)) {
+      if (number == 0) o.plan = *plan;
+    } else if (const auto* shard = std::get_if<ShardRecord>(&record)) {
+      o.shard_ids[shard->shard] = shard->id;
+    } else if (const auto* finish = std::get_if<FinishRecord>(&record)) {
+      o.finish = *finish;
+    } else if (const auto* v = std::get_if<VoidRecord>(&record)) {
+      o.finish.reset();
+      if (v->what == VoidRecord::What::kRecord) o.void_records.insert(v->id);
+      if (v->what == VoidRecord::What::kShard) o.shard_void[static_cast<uint32_t>(v->id)] = number;
+      if (v->what == VoidRecord::What::kFile) o.file_void[static_cast<uint32_t>(v->id)] = number;
+    }
+  });
+  return o;
+}
+
+uint64_t void_before(const std::map<uint32_t, uint64_t>& voids, uint32_t id) {
+  const auto found = voids.find(id);
+  return found == voids.end() ? 0 : found->second;
+}
+
+class Resumer {
+ public:
+  Resumer(const Plan& plan, const WorkFolder& folder, Journal& journal, Ledger& ledger)
+      : plan_(plan), folder_(folder), journal_(journal), ledger_(ledger), overview_(read_overview(journal)) {
+    feeds_.resize(plan.files.size());
+    for (const PlannedTensor& t : plan.tensors) {
+      for (const Piece& p : t.pieces) feeds_[t.file].insert(plan.sources[p.source].shard);
+    }
+  }
+
+  Resumed run() {
+    if (!overview_.plan) {
+      start_journal();
+      return {};
+    }
+    check_plan();
+    if (overview_.finish) return {true, overview_.finish};
+    note_shards();
+    open_parts();
+    replay();
+    journal_.sync();
+    return {true, std::nullopt};
+  }
+
+ private:
+  void start_journal() {
+    if (journal_.records() > 0) {
+      throw Error(Exit::kCannotCreate, printable(folder_.journal().string(), 4096) + ": does not begin with a plan",
+                  "--restart discards the interrupted run");
+    }
+    journal_.append(PlanRecord{kJournalVersion, plan_.digest, plan_.digest_parts});
+    note_shards();
+    journal_.sync();
+  }
+
+  void check_plan() const {
+    const PlanRecord& old = *overview_.plan;
+    if (old.version == kJournalVersion && old.digest == plan_.digest) return;
+    std::string different = "journal version";
+    for (size_t i = 0; i < std::min(old.parts.size(), plan_.digest_parts.size()); ++i) {
+      if (old.parts[i] == plan_.digest_parts[i]) continue;
+      different = plan_.digest_parts[i].what;
+      break;
+    }
+    throw Error(Exit::kCannotCreate, printable(folder_.path().string(), 4096) + ": an interrupted run of another plan is here: " +
+                                         different + " differ", "--restart discards it; the earlier command resumes it");
+  }
+
+  // Shards that are not what they were when rows were taken from them void those rows.
+  void note_shards() {
+    for (uint32_t s = 0; s < plan_.shards.size(); ++s) {
+      const auto known = overview_.shard_ids.find(s);
+      if (known != overview_.shard_ids.end() && known->second == plan_.shards[s].id) continue;
+      if (known != overview_.shard_ids.end()) {
+        overview_.shard_void[s] = journal_.records();
+        journal_.append(VoidRecord{VoidRecord::What::kShard, s});
+      }
+      journal_.append(ShardRecord{s, plan_.shards[s].id});
+    }
+  }
+
+  void open_parts() {
+    for (uint32_t f = 0; f < plan_.files.size(); ++f) {
+      const fs::path path = folder_.part(plan_.files[f].name);
+      const bool regular = fs::is_regular_file(fs::symlink_status(path));
+      if (regular && fs::file_size(path) == plan_.files[f].bytes) {
+        parts_.emplace_back(OutputFile(path, OutputFile::Mode::kReopen));
+        continue;
+      }
+      if (regular || fs::exists(fs::symlink_status(path))) fs::remove(path);
+      parts_.emplace_back(std::nullopt);
+      overview_.file_void[f] = journal_.records();
+      journal_.append(VoidRecord{VoidRecord::What::kFile, f});
+    }
+  }
+
+  // Whether a FILE_HASH record still stands: nothing that went into the file was taken back after it.
+  bool stands(const FileHashRecord& record, uint64_t number) const {
+    if (record.file >= plan_.files.size() || number < void_before(overview_.file_void, record.file)) return false;
+    if (record.tensor_hashes.size() != plan_.files[record.file].n_tensors) return false;
+    return std::ranges::none_of(feeds_[record.file], [&](uint32_t shard) { return number < void_before(overview_.shard_void, shard); });
+  }
+
+  bool stands(const RowsRecord& record, uint64_t number) const {
+    if (record.tensor >= plan_.tensors.size() || record.shard >= plan_.shards.size()) return false;
+    const PlannedTensor& t = plan_.tensors[record.tensor];
+    if (record.rows == 0 || record.first_row > t.rows() || record.rows > t.rows() - record.first_row) return false;
+    return number >= void_before(overview_.file_void, t.file) && number >= void_before(overview_.shard_void, record.shard) &&
+           !overview_.void_records.contains(number);
+  }
+
+  bool intact(const RowsRecord& record) {
+    const PlannedTensor& t = plan_.tensors[record.tensor];
+    buffer_.resize(record.rows * t.row_bytes());
+    parts_[t.file]->read_exact(t.extent.file_offset + record.first_row * t.row_bytes(), buffer_);
+    return xxh128(buffer_) == record.hash;
+  }
+
+  void replay() {
+    journal_.replay([&](uint64_t number, const JournalRecord& record) {
+      const auto* file = std::get_if<FileHashRecord>(&record);
+      if (file != nullptr && stands(*file, number)) hashed_files_.insert_or_assign(file->file, *file);
+    });
+    std::vector<VoidRecord> damaged;
+    journal_.replay([&](uint64_t number, const JournalRecord& record) {
+      if (const auto* rows = std::get_if<RowsRecord>(&record); rows != nullptr && stands(*rows, number)) {
+        // Rows of hashed files were read back once; those of files in flight are read now, so that silent damage is found.
+        if (hashed_files_.contains(plan_.tensors[rows->tensor].file) || intact(*rows)) {
+          ledger_.add(*rows);
+        } else {
+          damaged.push_back({VoidRecord::What::kRecord, number});
+        }
+      } else if (const auto* shard = std::get_if<ShardHashRecord>(&record)) {
+        if (shard->shard < plan_.shards.size() && number >= void_before(overview_.shard_void, shard->shard)) ledger_.add(*shard);
+      }
+    });
+    for (const VoidRecord& v : damaged) journal_.append(v);
+    for (auto& [f, record] : hashed_files_) ledger_.add(std::move(record));
+  }
+
+  const Plan& plan_;
+  const WorkFolder& folder_;
+  Journal& journal_;
+  Ledger& ledger_;
+  Overview overview_;
+  std::vector<std::set<uint32_t>> feeds_;              // shards that feed a file
+  std::vector<std::optional<OutputFile>> parts_;
+  std::map<uint32_t, FileHashRecord> hashed_files_;
+  std::vector<std::byte> buffer_;
+};
+
+}  // namespace
+
+Resumed resume(const Plan& plan, const WorkFolder& folder, Journal& journal, Ledger& ledger) {
+  return Resumer(plan, folder, journal, ledger).run();
+}
+
+}  // namespace ggufmill

@@ -1,0 +1,161 @@
+#include "convert/tiles.h"
+
+#include <algorithm>
+#include <cassert>
+#include <tuple>
+
+#include "formats/error.h"
+
+namespace ggufmill {
+namespace {
+
+// Bytes that one value costs at most in a tile: source bytes, f32 and encoded bytes, 4 each.
+constexpr uint64_t kTileBytesPerElem = 12;
+constexpr uint64_t kMaxTileElems = 1 << 20;
+// Bytes that no tensor needs (headers, tensors left out) are read for the hash in pieces of this size.
+constexpr uint64_t kFillerBytes = 4 << 20;
+// The page cache is dropped this far behind the reader, in steps of as much.
+constexpr uint64_t kDropWindow = 16 << 20;
+
+uint64_t group_rows(const PlannedTensor& t) { return std::max<uint64_t>(1, t.row_map.head_rows); }
+
+}  // namespace
+
+TileBudget tile_budget(const Plan& plan, uint64_t memory_bytes, uint32_t threads) {
+  uint64_t largest_group = 1;
+  for (const PlannedTensor& t : plan.tensors) largest_group = std::max(largest_group, t.row_elems() * group_rows(t));
+  const uint64_t wanted_tiles = threads + threads / 2 + 3;
+  TileBudget budget;
+  budget.tile_elems = std::clamp(memory_bytes / (kTileBytesPerElem * wanted_tiles), largest_group, std::max(largest_group, kMaxTileElems));
+  const uint64_t tiles = memory_bytes / (kTileBytesPerElem * budget.tile_elems);
+  if (tiles < 2) {
+    throw Error(Exit::kUsage, "--memory " + std::to_string(memory_bytes) + ": too small, this model's rows need at least " +
+                                  std::to_string(2 * kTileBytesPerElem * largest_group) + " bytes");
+  }
+  budget.live_tiles = static_cast<uint32_t>(std::min(tiles, wanted_tiles));
+  return budget;
+}
+
+TileReader::TileReader(const Plan& plan, const Ledger& ledger, uint64_t tile_elems, bool hash_sources)
+    : plan_(plan), ledger_(ledger), tile_elems_(tile_elems), hash_sources_(hash_sources) {
+  for (uint32_t tensor = 0; tensor < plan.tensors.size(); ++tensor) {
+    const std::vector<Piece>& pieces = plan.tensors[tensor].pieces;
+    for (uint32_t piece = 0; piece < pieces.size(); ++piece) {
+      const SourceTensor& source = plan.sources[pieces[piece].source];
+      runs_.push_back({source.shard, source.extent, tensor, piece});
+    }
+  }
+  std::ranges::sort(runs_, {}, [](const Run& r) { return std::tuple(r.shard, r.extent.file_offset, r.tensor, r.piece); });
+  bytes_total_ = plan.source_bytes();
+}
+
+bool TileReader::open_next_shard() {
+  while (++shard_ < static_cast<int64_t>(plan_.shards.size())) {
+    const auto shard = static_cast<uint32_t>(shard_);
+    const Shard& planned = plan_.shards[shard];
+    shard_hashed_ = hash_sources_ && !ledger_.shard_hash(shard);
+    const auto of_shard = std::ranges::equal_range(runs_, shard, {}, &Run::shard);
+    const bool rows_missing = std::ranges::any_of(of_shard, [&](const Run& run) { return !ledger_.tensor_complete(run.tensor); });
+    next_run_ = static_cast<size_t>(of_shard.begin() - runs_.begin());
+    row_in_run_ = 0;
+    position_ = dropped_ = 0;
+    if (!shard_hashed_ && !rows_missing) {
+      bytes_passed_ += planned.id.bytes;
+      continue;
+    }
+    file_.emplace(planned.path);
+    if (file_->id() != planned.id) throw Error(Exit::kBadInput, printable(planned.name) + ": changed since the plan was made");
+    file_->advise_sequential();
+    return true;
+  }
+  return false;
+}
+
+// Rows of the current run: the next tile of rows that are missing, or of rows that are done (for the hash).
+void TileReader::plan_rows(Tile& tile, const Run& run) {
+  const PlannedTensor& t = plan_.tensors[run.tensor];
+  const Piece& piece = t.pieces[run.piece];
+  const SourceTensor& source = plan_.sources[piece.source];
+  const uint64_t row_bytes = t.row_elems() * info(source.dtype).bytes;
+  const uint64_t group = group_rows(t);
+  const uint64_t tile_rows = std::max(group, tile_elems_ / t.row_elems() / group * group);
+  uint64_t rows = std::min(tile_rows, piece.rows - row_in_run_);
+  const uint64_t first = piece.out_row + row_in_run_;
+  const std::vector<RowRange> missing = ledger_.missing(run.tensor, first, rows);
+  if (missing.empty()) {
+    tile.encoded = false;
+  } else if (missing[0].first > first) {
+    tile.encoded = false;
+    rows = missing[0].first - first;
+  } else {
+    tile.encoded = true;
+    rows = missing[0].rows;
+  }
+  assert(row_in_run_ % group == 0 && rows % group == 0 && "tiles are whole heads");
+  tile.tensor = run.tensor;
+  tile.source = piece.source;
+  tile.first_row = first;
+  tile.rows = rows;
+  tile.extent = {run.extent.file_offset + row_in_run_ * row_bytes, rows * row_bytes};
+  row_in_run_ += rows;
+  if (row_in_run_ == piece.rows) {
+    ++next_run_;
+    row_in_run_ = 0;
+  }
+}
+
+bool TileReader::plan_next(Tile& tile) {
+  tile.encoded = tile.hashed = tile.last_of_shard = false;
+  while (true) {
+    if (shard_ < 0 || !file_) {
+      if (!open_next_shard()) return false;
+    }
+    tile.shard = static_cast<uint32_t>(shard_);
+    const uint64_t file_end = plan_.shards[tile.shard].id.bytes;
+    const bool has_run = next_run_ < runs_.size() && runs_[next_run_].shard == tile.shard;
+    const uint64_t run_start = has_run ? runs_[next_run_].extent.file_offset : file_end;
+    if (has_run && (!shard_hashed_ || run_start <= position_)) {
+      plan_rows(tile, runs_[next_run_]);
+      tile.hashed = shard_hashed_ && tile.extent.file_offset == position_;
+    } else if (shard_hashed_ && position_ < run_start) {
+      tile.extent = {position_, std::min(kFillerBytes, run_start - position_)};
+      tile.hashed = true;
+    } else {   // the end of the shard
+      if (file_->current_id() != plan_.shards[tile.shard].id) {
+        throw Error(Exit::kBadInput, printable(plan_.shards[tile.shard].name) + ": changed while it was read");
+      }
+      drop_behind(file_end + kDropWindow);
+      bytes_passed_ += file_end - std::min(position_, file_end);
+      file_.reset();
+      continue;
+    }
+    if (tile.extent.end() > position_) {
+      bytes_passed_ += tile.extent.end() - position_;
+      position_ = tile.extent.end();
+    }
+    tile.last_of_shard = tile.hashed && position_ == file_end;
+    if (tile.encoded || tile.hashed) return true;
+  }
+}
+
+void TileReader::read(Tile& tile) {
+  tile.raw.resize(tile.extent.bytes);
+  file_->read_exact(tile.extent.file_offset, tile.raw);
+  bytes_read_ += tile.extent.bytes;
+  drop_behind(tile.extent.end());
+}
+
+void TileReader::drop_behind(uint64_t offset) {
+  if (offset < dropped_ + 2 * kDropWindow) return;
+  const uint64_t end = offset - kDropWindow;
+  file_->drop_cache({dropped_, end - dropped_});
+  dropped_ = end;
+}
+
+bool TileReader::next(Tile& tile) {
+  if (!plan_next(tile)) return false;
+  read(tile);
+  return true;
+}
+
+}  // namespace ggufmill

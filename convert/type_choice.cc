@@ -1,0 +1,247 @@
+#include "convert/type_choice.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <tuple>
+
+#include "formats/error.h"
+#include "quant/codecs.h"
+
+namespace ggufmill {
+namespace {
+
+// llama.cpp's LLAMA_FTYPE numbers for files that are mostly of one type (llama.h, b10573).
+struct FileTypeRow {
+  GgmlType type;
+  uint32_t file_type;
+};
+constexpr auto kFileTypes = std::to_array<FileTypeRow>({
+    {GgmlType::F32, 0}, {GgmlType::F16, 1}, {GgmlType::Q4_0, 2}, {GgmlType::Q4_1, 3}, {GgmlType::Q8_0, 7}, {GgmlType::Q5_0, 8},
+    {GgmlType::Q5_1, 9}, {GgmlType::Q2_K, 10}, {GgmlType::Q3_K, 12}, {GgmlType::Q4_K, 15}, {GgmlType::Q5_K, 17},
+    {GgmlType::Q6_K, 18}, {GgmlType::IQ2_XXS, 19}, {GgmlType::IQ2_XS, 20}, {GgmlType::IQ3_XXS, 23}, {GgmlType::IQ1_S, 24},
+    {GgmlType::IQ4_NL, 25}, {GgmlType::IQ3_S, 26}, {GgmlType::IQ2_S, 28}, {GgmlType::IQ4_XS, 30}, {GgmlType::IQ1_M, 31},
+    {GgmlType::BF16, 32}, {GgmlType::TQ1_0, 36}, {GgmlType::TQ2_0, 37}, {GgmlType::MXFP4, 38}, {GgmlType::NVFP4, 39},
+});
+
+bool divides(GgmlType type, uint64_t row_elems) { return row_elems % info(type).block_elems == 0; }
+
+// The type that a recipe's wanted type becomes where its block does not divide the row: IQ4_NL up to 4.5 bits, else Q8_0,
+// and BF16 where 32 does not divide it either.
+GgmlType recipe_fallback(GgmlType wanted, uint64_t row_elems) {
+  const GgmlType small = info(wanted).bits_per_weight() <= 4.5 ? GgmlType::IQ4_NL : GgmlType::Q8_0;
+  return divides(small, row_elems) ? small : GgmlType::BF16;
+}
+
+// llama.cpp's converter guesses "auto" from the first matrix (shards by name, names sorted inside a shard) that has 16 bits.
+GgmlType guess_auto_type(const Checkpoint& checkpoint) {
+  const SourceTensor* first = nullptr;
+  for (const SourceTensor& t : checkpoint.tensors()) {
+    if (t.shape.size() < 2 || (t.dtype != DType::BF16 && t.dtype != DType::F16)) continue;
+    if (first == nullptr || std::tie(t.shard, t.name) < std::tie(first->shard, first->name)) first = &t;
+  }
+  return first != nullptr && first->dtype == DType::BF16 ? GgmlType::BF16 : GgmlType::F16;
+}
+
+std::string percent(double part) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f", part * 100);
+  return text;
+}
+
+class Chooser {
+ public:
+  Chooser(const Checkpoint& checkpoint, const Model& model, const Recipe& recipe, const std::vector<Rule>& type_rules,
+          bool has_imatrix, std::vector<Finding>& findings)
+      : model_(model), recipe_(recipe), type_rules_(type_rules), findings_(findings), rule_hits_(type_rules.size(), 0) {
+    facts_.resize(model.tensors.size());
+    fill_facts(has_imatrix);
+    if (recipe.kind == Recipe::Kind::kConverter) converter_type_ = recipe.converter_type.value_or(guess_auto_type(checkpoint));
+  }
+
+  std::vector<TypeChoice> choose() {
+    std::vector<TypeChoice> choices;
+    for (size_t i = 0; i < model_.tensors.size(); ++i) choices.push_back(choose_one(model_.tensors[i], facts_[i]));
+    report(choices);
+    return choices;
+  }
+
+ private:
+  struct Fallback {
+    uint64_t tensors = 0, wanted_bytes = 0, real_bytes = 0;
+  };
+
+  void fill_facts(bool has_imatrix) {
+    std::array<std::vector<size_t>, kTensorClasses> members;
+    for (size_t i = 0; i < model_.tensors.size(); ++i) {
+      const ModelTensor& t = model_.tensors[i];
+      TensorFacts& f = facts_[i];
+      f.name = t.name;
+      f.tensor_class = classify(t.name, model_.mtp_block);
+      f.row_elems = t.row_elems();
+      f.layer = block_of(t.name);
+      f.n_layers = model_.n_layers;
+      f.n_experts = model_.n_experts;
+      f.gqa_ratio = model_.gqa_ratio;
+      f.tied_output = model_.tied_output;
+      f.imatrix = has_imatrix;
+      members[static_cast<size_t>(f.tensor_class)].push_back(i);
+    }
+    for (std::vector<size_t>& of_class : members) {
+      std::ranges::sort(of_class, {}, [&](size_t i) { return std::tie(facts_[i].layer, facts_[i].name); });
+      for (size_t rank = 0; rank < of_class.size(); ++rank) {
+        facts_[of_class[rank]].rank = static_cast<uint32_t>(rank);
+        facts_[of_class[rank]].count = static_cast<uint32_t>(of_class.size());
+      }
+    }
+  }
+
+  TypeChoice choose_one(const ModelTensor& tensor, const TensorFacts& facts) {
+    const Rule* override_rule = nullptr;
+    for (size_t i = 0; i < type_rules_.size(); ++i) {
+      if (!type_rules_[i].matches(facts)) continue;
+      ++rule_hits_[i];
+      if (override_rule == nullptr) override_rule = &type_rules_[i];
+    }
+    if (tensor.always_f32 || tensor.ne.size() < 2) {
+      if (override_rule != nullptr && override_rule->types[0] != GgmlType::F32) ++overridden_f32_[override_rule->origin];
+      return {GgmlType::F32, facts.tensor_class, "llama.cpp wants F32"};
+    }
+    if (override_rule != nullptr) return by_rule(tensor, facts, *override_rule);
+    if (recipe_.kind == Recipe::Kind::kConverter) return by_converter(tensor, facts);
+    return by_recipe(tensor, facts);
+  }
+
+  TypeChoice by_converter(const ModelTensor& tensor, const TensorFacts& facts) const {
+    if (divides(converter_type_, tensor.row_elems())) return {converter_type_, facts.tensor_class, recipe_.name};
+    return {GgmlType::F16, facts.tensor_class, recipe_.name + ": rows of " + std::to_string(tensor.row_elems()) + " are not whole blocks"};
+  }
+
+  // A tied embedding is the output matrix too: it gets the better of what the two classes would get.
+  TypeChoice by_recipe(const ModelTensor& tensor, const TensorFacts& facts) {
+    TypeChoice choice = by_rule(tensor, facts, first_match(facts));
+    if (facts.tensor_class != TensorClass::kEmbeddings || !model_.tied_output) return choice;
+    TensorFacts as_output = facts;
+    as_output.tensor_class = TensorClass::kOutput;
+    TypeChoice other = by_rule(tensor, as_output, first_match(as_output));
+    other.tensor_class = facts.tensor_class;
+    other.reason += ", as tied output";
+    return info(other.type).bits_per_weight() > info(choice.type).bits_per_weight() ? other : choice;
+  }
+
+  const Rule& first_match(const TensorFacts& facts) const {
+    const auto rule = std::ranges::find_if(recipe_.rules, [&](const Rule& r) { return r.matches(facts); });
+    if (rule != recipe_.rules.end()) return *rule;
+    throw Error(Exit::kUsage, "recipe " + recipe_.name + ": no rule matches " + quoted_tensor(facts.name) + " of class " +
+                                  std::string(name(facts.tensor_class)),
+                "end the recipe with a [[rule]] that has only a type");
+  }
+
+  TypeChoice by_rule(const ModelTensor& tensor, const TensorFacts& facts, const Rule& rule) {
+    for (const GgmlType type : rule.types) {
+      const Codec* codec = find_codec(type);
+      if (codec == nullptr || codec->encode == nullptr) {
+        throw Error(Exit::kUsage, rule.origin + ": type " + std::string(name(type)) + " cannot be written");
+      }
+    }
+    const auto fits = std::ranges::find_if(rule.types, [&](GgmlType type) { return divides(type, tensor.row_elems()); });
+    if (fits != rule.types.end()) return {*fits, facts.tensor_class, rule.origin};
+    const GgmlType wanted = rule.types[0];
+    const GgmlType real = recipe_fallback(wanted, tensor.row_elems());
+    Fallback& f = fallbacks_[{wanted, real, tensor.row_elems()}];
+    ++f.tensors;
+    f.wanted_bytes += static_cast<uint64_t>(static_cast<double>(tensor.elems()) * info(wanted).bits_per_weight() / 8);
+    f.real_bytes += *tensor_bytes(real, tensor.row_elems(), tensor.rows());
+    return {real, facts.tensor_class, rule.origin + ": rows of " + std::to_string(tensor.row_elems()) + " are not whole blocks of " +
+                                          std::string(name(wanted))};
+  }
+
+  void report(const std::vector<TypeChoice>& choices) {
+    uint64_t nominal = 0, real = 0;
+    for (const auto& [key, f] : fallbacks_) nominal += f.wanted_bytes, real += f.real_bytes;
+    if (!fallbacks_.empty()) {
+      uint64_t total = 0, elems = 0;
+      for (size_t i = 0; i < choices.size(); ++i) {
+        total += *tensor_bytes(choices[i].type, model_.tensors[i].row_elems(), model_.tensors[i].rows());
+        elems += model_.tensors[i].elems();
+      }
+      const double bits = 8.0 * static_cast<double>(total) / static_cast<double>(elems);
+      const double wanted = 8.0 * static_cast<double>(total - real + nominal) / static_cast<double>(elems);
+      char text[160];
+      std::snprintf(text, sizeof text, "recipe %s: nominal %.2f bits per weight, real %.2f, because rows are not whole blocks",
+                    recipe_.name.c_str(), wanted, bits);
+      findings_.insert(findings_.begin(), {Severity::kWarning, "", "", text});
+    }
+    for (const auto& [key, f] : fallbacks_) {
+      const auto& [wanted, type, row] = key;
+      const int64_t cost = static_cast<int64_t>(f.real_bytes) - static_cast<int64_t>(f.wanted_bytes);
+      findings_.push_back({Severity::kWarning, "", "", std::to_string(f.tensors) + " tensors with rows of " + std::to_string(row) +
+                           ": " + std::string(name(wanted)) + " becomes " + std::string(name(type)) + ", " + (cost >= 0 ? "+" : "") +
+                           std::to_string(cost) + " bytes (" + percent(static_cast<double>(cost) / static_cast<double>(f.wanted_bytes)) + " %)"});
+    }
+    for (size_t i = 0; i < type_rules_.size(); ++i) {
+      if (rule_hits_[i] == 0) findings_.push_back({Severity::kWarning, "", "", type_rules_[i].origin + ": matches no tensor"});
+    }
+    for (const auto& [origin, n] : overridden_f32_) {
+      findings_.push_back({Severity::kWarning, "", "", origin + ": " + std::to_string(n) + " of its tensors stay F32, as llama.cpp wants them"});
+    }
+  }
+
+  const Model& model_;
+  const Recipe& recipe_;
+  const std::vector<Rule>& type_rules_;
+  std::vector<Finding>& findings_;
+  std::vector<TensorFacts> facts_;
+  std::vector<uint64_t> rule_hits_;
+  std::map<std::tuple<GgmlType, GgmlType, uint64_t>, Fallback> fallbacks_;   // wanted, real, row length
+  std::map<std::string, uint64_t> overridden_f32_;
+  GgmlType converter_type_ = GgmlType::BF16;
+};
+
+// Whether every class-experts tensor (ffn, in a model without experts) gets one of its rule's own types.
+bool expert_types_divide(const Model& model, const Recipe& recipe) {
+  for (const ModelTensor& t : model.tensors) {
+    TensorFacts facts;
+    facts.name = t.name;
+    facts.tensor_class = classify(t.name, model.mtp_block);
+    facts.row_elems = t.row_elems();
+    facts.n_experts = model.n_experts;
+    const TensorClass wanted = model.n_experts > 0 ? TensorClass::kExperts : TensorClass::kFfn;
+    if (facts.tensor_class != wanted || t.ne.size() < 2) continue;
+    const auto rule = std::ranges::find_if(recipe.rules, [&](const Rule& r) { return r.matches(facts); });
+    if (rule == recipe.rules.end()) return false;
+    if (std::ranges::none_of(rule->types, [&](GgmlType type) { return divides(type, t.row_elems()); })) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::vector<TypeChoice> choose_types(const Checkpoint& checkpoint, const Model& model, const Recipe& recipe,
+                                     const std::vector<Rule>& type_rules, bool has_imatrix, std::vector<Finding>& findings) {
+  return Chooser(checkpoint, model, recipe, type_rules, has_imatrix, findings).choose();
+}
+
+Recipe default_recipe(const Model& model) {
+  for (const ShippedRecipe& shipped : shipped_recipes()) {
+    Recipe recipe = parse_recipe(shipped.toml, shipped.name);
+    if (std::ranges::find(recipe.architectures, model.architecture) == recipe.architectures.end()) continue;
+    if (expert_types_divide(model, recipe)) return recipe;
+  }
+  throw Error(Exit::kUsage, "architecture " + printable(model.architecture) + ": no shipped recipe fits", "give one with -r, such as -r Q8_0");
+}
+
+uint32_t file_type_of(const Checkpoint& checkpoint, const Model& model, const Recipe& recipe,
+                      const std::vector<TypeChoice>& choices) {
+  std::map<GgmlType, uint64_t> bytes;
+  for (size_t i = 0; i < choices.size(); ++i) {
+    bytes[choices[i].type] += *tensor_bytes(choices[i].type, model.tensors[i].row_elems(), model.tensors[i].rows());
+  }
+  GgmlType most = GgmlType::F32;
+  if (!bytes.empty()) most = std::ranges::max_element(bytes, {}, [](const auto& entry) { return entry.second; })->first;
+  if (recipe.kind == Recipe::Kind::kConverter) most = recipe.converter_type.value_or(guess_auto_type(checkpoint));
+  const auto row = std::ranges::find(kFileTypes, most, &FileTypeRow::type);
+  return row == kFileTypes.end() ? 0 : row->file_type;
+}
+
+}  // namespace ggufmill

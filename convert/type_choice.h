@@ -1,0 +1,33 @@
+// Which type each tensor of a model gets, and why: -t rules, then the recipe's, then the fallbacks for rows that a block does not
+// divide. What llama.cpp wants in F32 ignores every rule.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "convert/model.h"
+#include "convert/recipe.h"
+#include "formats/checkpoint.h"
+#include "formats/finding.h"
+
+namespace ggufmill {
+
+struct TypeChoice {
+  GgmlType type = GgmlType::F32;
+  TensorClass tensor_class = TensorClass::kOther;
+  std::string reason;
+};
+
+// One choice per tensor of `model`, in its order. Findings: fallbacks with their cost in bytes, -t rules that match nothing or
+// name a tensor that stays F32. Throws kUsage where no rule of the recipe matches a tensor or a type cannot be encoded.
+std::vector<TypeChoice> choose_types(const Checkpoint& checkpoint, const Model& model, const Recipe& recipe,
+                                     const std::vector<Rule>& type_rules, bool has_imatrix, std::vector<Finding>& findings);
+
+// The first shipped recipe for the model's architecture whose expert types divide the rows. kUsage where there is none.
+Recipe default_recipe(const Model& model);
+
+// general.file_type: llama.cpp's number for a converter preset, or of the type that holds most bytes.
+uint32_t file_type_of(const Checkpoint& checkpoint, const Model& model, const Recipe& recipe,
+                      const std::vector<TypeChoice>& choices);
+
+}  // namespace ggufmill

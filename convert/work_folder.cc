@@ -1,0 +1,153 @@
+#include "convert/work_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <fstream>
+#include <optional>
+#include <random>
+#include <sstream>
+#include <utility>
+
+#include "formats/file.h"
+
+namespace ggufmill {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Holder {
+  std::string host, boot_id;
+  pid_t pid = 0;
+  unsigned long long start_time = 0;
+  std::string text() const { return host + " " + boot_id + " " + std::to_string(pid) + " " + std::to_string(start_time) + "\n"; }
+};
+
+// Field 22 of /proc/PID/stat, counted after the command's closing parenthesis; nullopt where there is no such process.
+std::optional<unsigned long long> start_time_of(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string line;
+  if (!std::getline(file, line)) return std::nullopt;
+  std::istringstream rest(line.substr(line.rfind(')') + 1));
+  std::string field;
+  for (int i = 3; i <= 22; ++i) rest >> field;
+  return rest ? std::optional(std::stoull(field)) : std::nullopt;
+}
+
+Holder this_process() {
+  Holder me;
+  std::array<char, 256> host{};
+  gethostname(host.data(), host.size() - 1);
+  me.host = host.data();
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> me.boot_id;
+  me.pid = getpid();
+  me.start_time = start_time_of(me.pid).value_or(0);
+  return me;
+}
+
+std::optional<Holder> read_holder(int fd) {
+  std::array<char, 512> text{};
+  const ssize_t n = pread(fd, text.data(), text.size() - 1, 0);
+  if (n <= 0) return std::nullopt;
+  Holder holder;
+  std::istringstream in(text.data());
+  in >> holder.host >> holder.boot_id >> holder.pid >> holder.start_time;
+  return in ? std::optional(holder) : std::nullopt;
+}
+
+std::string unique_suffix() {
+  std::random_device random;
+  return std::to_string(getpid()) + "." + std::to_string(random()) + std::to_string(random());
+}
+
+bool same_inode(int fd, const fs::path& path) {
+  struct stat a, b;
+  return fstat(fd, &a) == 0 && lstat(path.c_str(), &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+}
+
+Error held(const fs::path& folder, const std::optional<Holder>& holder, bool other_host) {
+  std::string who = "another process";
+  if (holder) who = "process " + std::to_string(holder->pid) + " on host " + printable(holder->host);
+  return Error(Exit::kTryAgain, printable(folder.string(), 4096) + ": " + who + " holds this output",
+               other_host ? "if that process is gone, add --break-lock" : "");
+}
+
+}  // namespace
+
+WorkFolder::WorkFolder(fs::path folder, bool break_lock) : path_(std::move(folder)), lock_(path_ / "lock") {
+  if (mkdir(path_.c_str(), 0777) != 0 && errno != EEXIST) {
+    throw system_error(path_.string(), "cannot create", errno, errno == ENOSPC || errno == EIO ? Exit::kSystem : Exit::kCannotCreate);
+  }
+  if (fs::is_symlink(path_) || !fs::is_directory(path_)) {
+    throw Error(Exit::kCannotCreate, printable(path_.string(), 4096) + ": exists and is not a folder");
+  }
+  take_lock(break_lock);
+}
+
+WorkFolder::~WorkFolder() { release(); }
+
+void WorkFolder::take_lock(bool break_lock) {
+  const Holder me = this_process();
+  const fs::path mine = path_ / ("lock." + unique_suffix());
+  lock_fd_ = open(mine.c_str(), O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0666);
+  if (lock_fd_ < 0) throw system_error(mine.string(), "cannot create", errno, Exit::kCannotCreate);
+  const std::string text = me.text();
+  const bool written = write(lock_fd_, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  const int write_errno = errno;
+  flock(lock_fd_, LOCK_EX | LOCK_NB);
+  const auto give_up = [&](const Error& error) {
+    unlink(mine.c_str());
+    close(std::exchange(lock_fd_, -1));
+    return error;
+  };
+  if (!written) throw give_up(system_error(mine.string(), "cannot write", write_errno));
+
+  while (link(mine.c_str(), lock_.c_str()) != 0) {
+    if (errno != EEXIST) throw give_up(system_error(lock_.string(), "cannot create", errno));
+    const int fd = open(lock_.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+      if (errno == ENOENT) continue;   // given back this moment
+      throw give_up(system_error(lock_.string(), "cannot open", errno));
+    }
+    const std::optional<Holder> holder = read_holder(fd);
+    const bool other_host = holder && holder->host != me.host;
+    const bool alive = holder && !other_host && holder->boot_id == me.boot_id && start_time_of(holder->pid) == holder->start_time;
+    // The flock is free where the holder is gone; while we have it, nobody else takes this very file over.
+    const bool flocked = flock(fd, LOCK_EX | LOCK_NB) == 0;
+    if (!flocked || alive || (other_host && !break_lock)) {
+      close(fd);
+      throw give_up(held(path_, holder, other_host));
+    }
+    if (same_inode(fd, lock_)) rename(lock_.c_str(), (path_ / ("lock.stale." + unique_suffix())).c_str());
+    close(fd);
+  }
+  unlink(mine.c_str());
+  for (const auto& entry : fs::directory_iterator(path_)) {
+    if (entry.path().filename().string().starts_with("lock.stale.")) fs::remove(entry.path());
+  }
+}
+
+void WorkFolder::release() noexcept {
+  if (lock_fd_ < 0) return;
+  if (same_inode(lock_fd_, lock_)) unlink(lock_.c_str());
+  close(std::exchange(lock_fd_, -1));
+}
+
+void WorkFolder::discard_work() {
+  for (const auto& entry : fs::directory_iterator(path_)) {
+    if (entry.path() != lock_) fs::remove_all(entry.path());
+  }
+}
+
+void WorkFolder::remove() {
+  discard_work();
+  release();
+  // Another process may have come for the lock this moment: then the folder is its own and stays.
+  rmdir(path_.c_str());
+}
+
+}  // namespace ggufmill

@@ -1,0 +1,206 @@
+// describe_model against llama.cpp's own converter (b10573): every metadata key, type, value and position, every tensor's name and
+// shape, which tensors are F32, and, through pieces and row maps, the bytes of all BF16 tensors.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "convert/model.h"
+#include "formats/file.h"
+#include "formats/hash.h"
+
+namespace ggufmill {
+namespace {
+
+using nlohmann::json;
+
+const std::filesystem::path kData = GGUFMILL_TEST_DATA;
+
+struct GoldenCase {
+  std::string name, checkpoint, manifest;   // paths below tests/data
+  MtpMode mtp = MtpMode::kInclude;
+  std::string type = "BF16";                // what the preset gives to tensors that are not forced to F32
+};
+
+const std::vector<GoldenCase>& golden_cases() {
+  static const std::string a = "goldens/a-nano-bf16/", b = "goldens/b-super-bf16/", c = "goldens/c-ultra-bf16-mixshards/";
+  static const std::string nano = a + "NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", super = b + "NVIDIA-Nemotron-3-Super-120B-A12B-BF16",
+                           ultra = c + "NVIDIA-Nemotron-3-Ultra-550B-A55B-BF16";
+  static const std::vector<GoldenCase> cases = {
+      {"nano", nano, a + "golden.json", MtpMode::kInclude, "BF16"},
+      {"nano_f32", nano, a + "golden.f32.json", MtpMode::kInclude, "F32"},
+      {"nano_f16", nano, a + "golden.f16.json", MtpMode::kInclude, "F16"},
+      {"nano_q8_0", nano, a + "golden.q8_0.json", MtpMode::kInclude, "Q8_0"},
+      {"super", super, b + "golden.json", MtpMode::kInclude, "BF16"},
+      {"super_no_mtp", super, b + "golden.no-mtp.json", MtpMode::kLeaveOut, "BF16"},
+      {"super_mtp_only", super, b + "golden.mtp-only.json", MtpMode::kOnly, "BF16"},
+      {"ultra", ultra, c + "golden.json", MtpMode::kInclude, "BF16"},
+      {"ultra_no_mtp", ultra, c + "golden.no-mtp.json", MtpMode::kLeaveOut, "BF16"},
+      {"mini", "mini-nemotron3", "mini-eval/golden.json", MtpMode::kInclude, "BF16"},
+  };
+  return cases;
+}
+
+json as_json(const MetadataValue& value) {
+  return std::visit([](const auto& v) -> json {
+    if constexpr (std::is_same_v<std::decay_t<decltype(v)>, float>) return static_cast<double>(v);
+    else return v;
+  }, value);
+}
+
+std::string hex_of(const json& value) {
+  const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+  return sha256(as_bytes(text)).hex();
+}
+
+// As same_value() of goldens/compare.py.
+void expect_same_value(const json& golden, const MetadataValue& value) {
+  const std::string key = golden["key"];
+  EXPECT_EQ(type_name(value), golden["type"]) << key;
+  const json got = as_json(value);
+  if (golden.contains("f32_hex")) {
+    const float f = std::get<float>(value);
+    std::string hex;
+    for (size_t i = 0; i < sizeof f; ++i) {
+      constexpr char kDigits[] = "0123456789abcdef";
+      const unsigned char byte = reinterpret_cast<const unsigned char*>(&f)[i];
+      hex += {kDigits[byte >> 4], kDigits[byte & 15]};
+    }
+    EXPECT_EQ(hex, golden["f32_hex"]) << key;
+  } else if (golden.contains("length")) {
+    EXPECT_EQ(got.size(), golden["length"]) << key;
+    EXPECT_EQ(hex_of(got), golden["sha256"]) << key;
+  } else if (golden.contains("chars")) {
+    EXPECT_EQ(hex_of(got), golden["sha256"]) << key;
+  } else {
+    EXPECT_EQ(got, golden["value"]) << key;
+  }
+}
+
+// The tensor's bytes with each source row at its place, types unchanged.
+std::vector<std::byte> assembled(const Checkpoint& checkpoint, const ModelTensor& tensor) {
+  const uint64_t row_bytes = tensor.row_elems() * 2;
+  std::vector<std::byte> bytes(tensor.rows() * row_bytes), source;
+  for (const Piece& piece : tensor.pieces) {
+    const SourceTensor& from = checkpoint.tensors()[piece.source];
+    source.resize(from.extent.bytes);
+    InputFile(checkpoint.shards()[from.shard].path).read_exact(from.extent.file_offset, source);
+    EXPECT_EQ(source.size(), piece.rows * row_bytes) << tensor.name;
+    for (uint64_t row = 0; row < piece.rows; ++row) {
+      std::memcpy(bytes.data() + (piece.out_row + tensor.row_map.output_row(row)) * row_bytes, source.data() + row * row_bytes, row_bytes);
+    }
+  }
+  return bytes;
+}
+
+class Golden : public testing::TestWithParam<GoldenCase> {
+ protected:
+  void SetUp() override {
+    std::ifstream file(kData / GetParam().manifest);
+    golden_ = json::parse(file);
+    checkpoint_.emplace(kData / GetParam().checkpoint);
+    model_ = describe_model(*checkpoint_, {.mtp = GetParam().mtp});
+  }
+  json golden_;
+  std::optional<Checkpoint> checkpoint_;
+  Model model_;
+};
+
+TEST_P(Golden, metadata_is_the_converters_in_value_and_order) {
+  std::vector<std::string> expected, found;
+  for (const json& entry : golden_["kv"]) {
+    if (!entry["key"].get<std::string>().starts_with("split.")) expected.push_back(entry["key"]);
+  }
+  for (const auto& [key, value] : model_.metadata.entries()) found.push_back(key);
+  EXPECT_EQ(found, expected);
+  for (const json& entry : golden_["kv"]) {
+    const std::string key = entry["key"];
+    const MetadataValue* value = model_.metadata.find(key);
+    if (value == nullptr) continue;
+    if (key == "general.file_type") EXPECT_EQ(std::get<uint32_t>(*value), 0u);
+    else expect_same_value(entry, *value);
+  }
+  EXPECT_TRUE(model_.findings.empty());
+}
+
+TEST_P(Golden, tensors_are_the_converters) {
+  std::map<std::string, const ModelTensor*> found;
+  for (const ModelTensor& tensor : model_.tensors) EXPECT_TRUE(found.emplace(tensor.name, &tensor).second) << tensor.name;
+  EXPECT_EQ(found.size(), golden_["tensors"].size());
+  for (const json& entry : golden_["tensors"]) {
+    const auto tensor = found.find(entry["name"]);
+    ASSERT_NE(tensor, found.end()) << entry["name"];
+    EXPECT_EQ(json(tensor->second->ne), entry["ne"]) << entry["name"];
+    if (GetParam().type == "Q8_0") {   // falls back to F16 where rows are not whole blocks
+      EXPECT_EQ(tensor->second->always_f32, entry["type"] == "F32") << entry["name"];
+    } else {
+      EXPECT_EQ(tensor->second->always_f32 ? "F32" : GetParam().type, entry["type"]) << entry["name"];
+    }
+  }
+}
+
+TEST_P(Golden, pieces_and_row_maps_give_the_converters_bytes) {
+  if (GetParam().type != "BF16") GTEST_SKIP() << "bytes of other types are the executor's";
+  std::map<std::string, std::string> golden;
+  for (const json& entry : golden_["tensors"]) golden[entry["name"]] = entry["sha256"];
+  size_t compared = 0;
+  for (const ModelTensor& tensor : model_.tensors) {
+    uint64_t next = 0;
+    for (const Piece& piece : tensor.pieces) {
+      EXPECT_EQ(piece.out_row, next) << tensor.name;
+      next += piece.rows;
+    }
+    EXPECT_EQ(next, tensor.rows()) << tensor.name;
+    if (tensor.always_f32) continue;
+    EXPECT_EQ(sha256(assembled(*checkpoint_, tensor)).hex(), golden[tensor.name]) << tensor.name;
+    ++compared;
+  }
+  EXPECT_GT(compared, 5u);
+}
+
+TEST_P(Golden, every_source_tensor_is_used_once_or_accounted_for) {
+  std::vector<int> uses(checkpoint_->tensors().size());
+  for (const ModelTensor& tensor : model_.tensors) {
+    for (const Piece& piece : tensor.pieces) ++uses[piece.source];
+  }
+  size_t unused = 0;
+  for (const int n : uses) {
+    EXPECT_LE(n, 1);
+    unused += n == 0;
+  }
+  EXPECT_EQ(unused, model_.dropped.size() + model_.left_out.size());
+}
+
+INSTANTIATE_TEST_SUITE_P(Converter, Golden, testing::ValuesIn(golden_cases()), [](const auto& info) { return info.param.name; });
+
+TEST(GoldenFacts, of_super) {
+  const Checkpoint checkpoint(kData / golden_cases()[4].checkpoint);
+  const Model model = describe_model(checkpoint, {});
+  EXPECT_EQ(model.architecture, "nemotron_h_moe");
+  EXPECT_EQ(model.name, "NVIDIA-Nemotron-3-Super-120B-A12B-BF16");
+  EXPECT_EQ(model.n_layers, 3u);
+  EXPECT_EQ(model.mtp_block, 3);
+  EXPECT_EQ(model.n_experts, 4u);
+  EXPECT_EQ(model.gqa_ratio, 4.0);
+  EXPECT_FALSE(model.tied_output);
+  EXPECT_EQ(describe_model(checkpoint, {.mtp = MtpMode::kLeaveOut}).mtp_block, -1);
+}
+
+TEST(GoldenFacts, vocabulary_only_has_all_keys_and_no_tensors) {
+  const Checkpoint checkpoint(kData / golden_cases()[4].checkpoint);
+  const Model whole = describe_model(checkpoint, {}), vocabulary = describe_model(checkpoint, {.vocab_only = true});
+  EXPECT_TRUE(vocabulary.tensors.empty());
+  // Without tensors the parameters are not counted, so the size in the name is believed.
+  EXPECT_EQ(*vocabulary.metadata.find_string("general.size_label"), "120B-A12B");
+  EXPECT_EQ(vocabulary.metadata.find("general.finetune"), nullptr);
+  for (const auto& [key, value] : whole.metadata.entries()) {
+    if (key == "general.size_label" || key == "general.finetune") continue;
+    ASSERT_NE(vocabulary.metadata.find(key), nullptr) << key;
+    EXPECT_EQ(*vocabulary.metadata.find(key), value) << key;
+  }
+}
+
+}  // namespace
+}  // namespace ggufmill
