@@ -1,0 +1,64 @@
+#include "cmd/expected_values.h"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <set>
+
+#include "cmd/job.h"
+#include "convert/plan.h"
+#include "convert/source_rows.h"
+#include "formats/error.h"
+
+namespace ggufmill {
+namespace {
+
+// A plan needs a type for everything; F32 is what the rows are compared in.
+Plan plan_in_f32(const Checkpoint& checkpoint, MtpMode mtp) {
+  ModelOptions model_options;
+  model_options.mtp = mtp;
+  const Model model = describe_model(checkpoint, model_options);
+  PlanOptions options;
+  options.recipe = "F32";
+  options.split.mode = SplitOptions::Mode::kNone;
+  return make_plan(checkpoint, model, options);
+}
+
+bool same_names(const Plan& plan, const std::set<std::string>& names) {
+  return plan.tensors.size() == names.size() &&
+         std::ranges::all_of(plan.tensors, [&](const PlannedTensor& t) { return names.contains(t.name); });
+}
+
+struct Opened {
+  Checkpoint checkpoint;
+  Plan plan;
+  std::optional<SourceRows> rows;
+};
+
+}  // namespace
+
+RowSource expected_values(const std::string& source, const std::vector<std::string>& tensor_names) {
+  const std::set<std::string> names(tensor_names.begin(), tensor_names.end());
+  auto opened = std::make_shared<Opened>(Opened{Checkpoint(resolve_source(source, hub_cache())), {}, {}});
+  std::optional<Plan> chosen;
+  std::optional<Error> refused;
+  for (const MtpMode mode : {MtpMode::kInclude, MtpMode::kLeaveOut, MtpMode::kOnly}) {
+    try {
+      Plan plan = plan_in_f32(opened->checkpoint, mode);
+      const bool same = same_names(plan, names);
+      if (same || !chosen) chosen = std::move(plan);
+      if (same) break;
+    } catch (const Error& error) {
+      if (!refused) refused = error;   // a checkpoint without MTP has no form with it
+    }
+  }
+  if (!chosen) throw *refused;
+  opened->plan = std::move(*chosen);
+  opened->rows.emplace(opened->plan);
+  RowSource out;
+  for (const PlannedTensor& t : opened->plan.tensors) out.tensors.push_back({t.name, t.ne, std::string(name(t.tensor_class))});
+  out.read_row = [opened](size_t tensor, uint64_t row, std::span<float> values) { opened->rows->read(tensor, row, values); };
+  return out;
+}
+
+}  // namespace ggufmill

@@ -1,0 +1,43 @@
+// ggufmill: the program. Every Error is caught here, printed as one line, and becomes the exit code.
+#include <exception>
+#include <iostream>
+#include <new>
+#include <string_view>
+
+#include "cmd/options.h"
+#include "cmd/progress_json.h"
+#include "formats/error.h"
+
+namespace {
+
+bool wants_json(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    if (std::string_view(argv[i]) == "--json") return true;
+  }
+  return false;
+}
+
+int fail(const ggufmill::Error& error, bool json) {
+  const int code = static_cast<int>(error.code());
+  if (json) ggufmill::print_error_event(code, error.message(), error.hint());
+  std::cerr << "ggufmill: error: " << error.message() << '\n';
+  if (!error.hint().empty()) std::cerr << "hint: " << error.hint() << '\n';
+  return code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using ggufmill::Error;
+  using ggufmill::Exit;
+  const bool json = wants_json(argc, argv);
+  try {
+    return ggufmill::run_program(argc, argv);
+  } catch (const Error& error) {
+    return fail(error, json);
+  } catch (const std::bad_alloc&) {
+    return fail(Error(Exit::kSystem, "out of memory", "a smaller --memory or fewer threads (-j) may help"), json);
+  } catch (const std::exception& error) {
+    return fail(Error(Exit::kInternal, std::string("internal error: ") + ggufmill::printable(error.what(), 300)), json);
+  }
+}

@@ -1,0 +1,160 @@
+#include "cmd/plan.h"
+
+#include <algorithm>
+#include <iostream>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "cmd/sizes.h"
+#include "cmd/text_table.h"
+#include "convert/estimate.h"
+#include "convert/executor.h"
+#include "formats/error.h"
+#include "formats/file.h"
+
+namespace ggufmill {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct ClassSum {
+  uint64_t tensors = 0, elems = 0, bytes = 0;
+  std::map<std::string, uint64_t> type_bytes;
+};
+
+std::map<TensorClass, ClassSum> class_sums(const Plan& plan) {
+  std::map<TensorClass, ClassSum> sums;
+  for (const PlannedTensor& t : plan.tensors) {
+    ClassSum& sum = sums[t.tensor_class];
+    ++sum.tensors;
+    sum.elems += t.elems();
+    sum.bytes += t.extent.bytes;
+    sum.type_bytes[std::string(name(t.type))] += t.extent.bytes;
+  }
+  return sums;
+}
+
+double bits(uint64_t bytes, uint64_t elems) { return elems == 0 ? 0 : 8.0 * static_cast<double>(bytes) / static_cast<double>(elems); }
+
+// Too little disk is a finding of a plan, not an error. An interrupted run's blocks count as had.
+void add_disk_finding(const Job& job, std::vector<Finding>& findings) {
+  namespace fs = std::filesystem;
+  if (!fs::is_directory(job.place.folder)) return;
+  uint64_t owned = 0;
+  const fs::path work = work_folder_path(job.plan, job.place.folder);
+  if (fs::is_directory(work)) {
+    for (const auto& entry : fs::directory_iterator(work)) {
+      if (entry.path().extension() == ".part") owned += OutputFile(entry.path(), OutputFile::Mode::kReopen).allocated_bytes();
+    }
+  }
+  const uint64_t needed = job.plan.total_bytes() - std::min(owned, job.plan.total_bytes());
+  const uint64_t free = free_disk_bytes(job.place.folder);
+  if (needed <= free) return;
+  findings.push_back({Severity::kWarning, "", "", "not enough disk space: " + format_bytes(needed) + " are needed, " + format_bytes(free) + " are free"});
+}
+
+void print_json(const Job& job, const std::vector<Finding>& findings) {
+  const Plan& plan = job.plan;
+  Json out;
+  out["model"] = plan.model_name;
+  out["architecture"] = plan.architecture;
+  out["recipe"] = plan.recipe_name;
+  out["total_bytes"] = plan.total_bytes();
+  out["parameters"] = plan.parameters();
+  out["bits_per_weight"] = bits(plan.total_bytes(), plan.parameters());
+  out["source_bytes"] = plan.source_bytes();
+  out["files"] = Json::array();
+  for (const PlannedFile& f : plan.files) out["files"].push_back({{"path", f.name}, {"bytes", f.bytes}});
+  out["classes"] = Json::array();
+  for (const auto& [tensor_class, sum] : class_sums(plan)) {
+    out["classes"].push_back({{"name", name(tensor_class)}, {"tensors", sum.tensors}, {"parameters", sum.elems}, {"bytes", sum.bytes}});
+  }
+  out["tensors"] = Json::array();
+  for (const PlannedTensor& t : plan.tensors) {
+    out["tensors"].push_back({{"name", t.name}, {"type", name(t.type)}, {"shape", t.ne}, {"class", name(t.tensor_class)},
+                              {"file", plan.files[t.file].name}, {"offset", t.extent.file_offset}, {"bytes", t.extent.bytes}, {"reason", t.reason}});
+  }
+  out["findings"] = Json::array();
+  for (const Finding& f : findings) {
+    Json finding = {{"severity", name(f.severity)}, {"message", f.message}};
+    if (!f.tensor.empty()) finding["tensor"] = f.tensor;
+    out["findings"].push_back(finding);
+  }
+  std::cout << out.dump(1, ' ', false, Json::error_handler_t::replace) << '\n';
+}
+
+void print_classes(const Plan& plan) {
+  using enum TextTable::Align;
+  TextTable table({{"class", kLeft}, {"tensors", kRight}, {"weights", kRight}, {"types", kLeft}, {"size", kRight}, {"bits/weight", kRight}, {"share", kRight}});
+  const double all = static_cast<double>(std::max<uint64_t>(1, plan.total_bytes()));
+  for (const auto& [tensor_class, sum] : class_sums(plan)) {
+    std::string types;
+    for (const auto& [type, bytes] : sum.type_bytes) types += (types.empty() ? "" : " ") + type;
+    table.row({std::string(name(tensor_class)), std::to_string(sum.tensors), format_count(sum.elems), types, format_bytes(sum.bytes),
+               format_fixed(bits(sum.bytes, sum.elems), 2), format_fixed(100 * static_cast<double>(sum.bytes) / all, 1) + " %"});
+  }
+  table.rule();
+  table.row({"total", std::to_string(plan.tensors.size()), format_count(plan.parameters()), "", format_bytes(plan.total_bytes()),
+             format_fixed(bits(plan.total_bytes(), plan.parameters()), 2), "100.0 %"});
+  table.print(std::cout);
+}
+
+void print_tensors(const Plan& plan) {
+  using enum TextTable::Align;
+  TextTable table({{"tensor", kLeft}, {"type", kLeft}, {"shape", kLeft}, {"class", kLeft}, {"file", kRight}, {"offset", kRight}, {"bytes", kRight}, {"why", kLeft}});
+  for (const PlannedTensor& t : plan.tensors) {
+    std::string shape;
+    for (const uint64_t d : t.ne) shape += (shape.empty() ? "" : "x") + std::to_string(d);
+    table.row({printable(t.name), std::string(name(t.type)), shape, std::string(name(t.tensor_class)), std::to_string(t.file + 1),
+               std::to_string(t.extent.file_offset), std::to_string(t.extent.bytes), printable(t.reason)});
+  }
+  table.print(std::cout);
+}
+
+void print_text(const Job& job, const JobOptions& options, const std::vector<Finding>& findings) {
+  const Plan& plan = job.plan;
+  std::cout << plan.model_name << " (" << plan.architecture << "): " << format_bytes(plan.source_bytes()) << " in " << plan.shards.size()
+            << (plan.shards.size() == 1 ? " shard" : " shards") << ", recipe " << plan.recipe_name << "\n\n";
+  if (options.verbose) {
+    print_tensors(plan);
+    std::cout << '\n';
+  }
+  if (!options.quiet) {
+    print_classes(plan);
+    std::cout << '\n';
+  }
+  constexpr size_t kShownFiles = 4;
+  for (size_t f = 0; f < plan.files.size(); ++f) {
+    if (!options.verbose && plan.files.size() > kShownFiles && f == kShownFiles - 1) {
+      std::cout << "... " << plan.files.size() - kShownFiles + 1 << " files more (-v shows all)\n";
+      break;
+    }
+    std::cout << plan.files[f].name << "  " << format_bytes(plan.files[f].bytes) << "  " << plan.files[f].n_tensors << " tensors\n";
+  }
+  const double cpu = estimate_encode_seconds(plan);
+  std::cout << "\ndisk    " << format_bytes(plan.total_bytes()) << " (" << plan.total_bytes() << " bytes)\n"
+            << "memory  " << format_bytes(job.memory_bytes) << " of buffers (--memory) and up to 0.2 GB besides\n"
+            << "time    " << format_seconds(cpu / job.threads) << " of encoding on " << job.threads
+            << (job.threads == 1 ? " thread" : " threads") << " (each encoder timed just now), or as long as the disk takes to read "
+            << format_bytes(plan.source_bytes()) << "\n";
+  if (!findings.empty()) std::cout << '\n';
+  for (const Finding& f : findings) {
+    std::cout << name(f.severity) << ": " << (f.tensor.empty() ? "" : printable(f.tensor) + ": ") << printable(f.message, 400) << '\n';
+  }
+}
+
+}  // namespace
+
+int run_plan_command(const JobOptions& options) {
+  const Job job = open_job(options, false);
+  std::vector<Finding> findings = job.plan.findings;
+  add_disk_finding(job, findings);
+  if (options.json) {
+    print_json(job, findings);
+  } else {
+    print_text(job, options, findings);
+  }
+  return 0;
+}
+
+}  // namespace ggufmill

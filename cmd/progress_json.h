@@ -1,0 +1,27 @@
+// Events of a conversion as JSON lines on stdout; docs/cli-json.md has the keys.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "convert/events.h"
+
+namespace ggufmill {
+
+class ProgressJson : public EventSink {
+ public:
+  void planned(const Plan& plan) override;
+  void resumed(uint64_t bytes_kept) override;
+  void progress(const Progress& progress) override;
+  void tensor_done(const PlannedTensor& tensor, double relative_rmse) override;
+  void file_done(const std::string& name, uint64_t bytes, const std::string& sha256) override;
+  void finished(const RunFigures& figures) override;
+
+ private:
+  std::chrono::steady_clock::time_point last_progress_{};
+};
+
+// One `error` event.
+void print_error_event(int code, const std::string& message, const std::string& hint);
+
+}  // namespace ggufmill
