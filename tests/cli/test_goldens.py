@@ -1,0 +1,76 @@
+"""Every golden of the family: metadata, names, shapes, types and bytes equal what llama.cpp's own converter writes. And the
+same from a split, where the keys of the split are llama.cpp's."""
+import json
+import subprocess
+import sys
+
+import pytest
+from gguf import GGUFReader, GGUFValueType
+
+from program import COMPARE, DATA, MINI, mill, output_files
+
+FLAGS = {
+    "golden": ["-r", "auto"],
+    "golden.f16": ["-r", "F16"],
+    "golden.f32": ["-r", "F32"],
+    "golden.q8_0": ["-r", "Q8_0"],
+    "golden.no-mtp": ["-r", "auto", "--no-mtp"],
+    "golden.mtp-only": ["-r", "auto", "--mtp-only"],
+}
+
+
+def cases():
+    for manifest in sorted(DATA.glob("goldens/*/golden*.json")):
+        checkpoint = next(p.parent for p in manifest.parent.glob("*/config.json"))
+        yield pytest.param(checkpoint, manifest, id=f"{manifest.parent.name}/{manifest.stem}")
+    yield pytest.param(MINI, DATA / "mini-eval" / "golden.json", id="mini/golden")
+
+
+def compare(manifest, files):
+    run = subprocess.run([sys.executable, COMPARE, manifest, *files], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
+    return run.stdout.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("checkpoint, manifest", list(cases()))
+def test_golden(checkpoint, manifest, tmp_path, figure):
+    out = tmp_path / "out.gguf"
+    mill("convert", checkpoint, "-o", out, *FLAGS[manifest.stem]).ok()
+    assert output_files(out) == [out]
+    figure(f"{manifest.parent.name}/{manifest.name}: {compare(manifest, [out])}")
+
+
+@pytest.mark.parametrize("checkpoint, manifest", list(cases()))
+def test_golden_in_shards(checkpoint, manifest, tmp_path):
+    out = tmp_path / "out.gguf"
+    count = len(json.loads(manifest.read_text())["tensors"])
+    mill("convert", checkpoint, "-o", out, *FLAGS[manifest.stem], "--split-max-tensors", max(2, count // 4)).ok()
+    files = output_files(out)
+    assert len(files) >= 3
+    assert [f.name for f in files] == [f"out-{i + 1:05d}-of-{len(files):05d}.gguf" for i in range(len(files))]
+    compare(manifest, files)
+    for number, file in enumerate(files):
+        fields = GGUFReader(file).fields
+        for key, kind, value in (("split.no", GGUFValueType.UINT16, number), ("split.count", GGUFValueType.UINT16, len(files)),
+                                 ("split.tensors.count", GGUFValueType.INT32, count)):
+            assert fields[key].types == [kind] and fields[key].contents() == value, f"{file.name}: {key}"
+        if number > 0:
+            assert {k for k in fields if not k.startswith("GGUF.")} == {"split.no", "split.count", "split.tensors.count"}
+
+
+def test_split_by_size_keeps_under_it(tmp_path):
+    out = tmp_path / "out.gguf"
+    mill("convert", MINI, "-o", out, "-r", "auto", "--split-max-size", "4M").ok()
+    files = output_files(out)
+    compare(DATA / "mini-eval" / "golden.json", files)
+    for file in files:
+        assert file.stat().st_size <= 4_000_000 or len(GGUFReader(file).tensors) == 1, file.name
+
+
+def test_tensor_above_the_split_size_gets_a_shard_of_its_own(tmp_path):
+    out = tmp_path / "out.gguf"
+    mill("convert", MINI, "-o", out, "-r", "F32", "--split-max-size", "3M").ok()
+    largest = max((t for f in output_files(out) for t in GGUFReader(f).tensors), key=lambda t: t.n_bytes)
+    assert largest.n_bytes > 3_000_000
+    holder = next(f for f in output_files(out) if any(t.name == largest.name for t in GGUFReader(f).tensors))
+    assert len(GGUFReader(holder).tensors) == 1
