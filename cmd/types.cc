@@ -41,8 +41,14 @@ void print_json(std::ostream& out) {
 void print_table(std::ostream& out) {
   constexpr auto kLeft = TextTable::Align::kLeft;
   constexpr auto kRight = TextTable::Align::kRight;
-  TextTable table({{"type", kLeft}, {"bits/weight", kRight}, {"block", kRight}, {"bytes", kRight}, {"decode", kLeft},
-                   {"encode", kLeft}, {"importance", kLeft}, {"container", kLeft}});
+  TextTable table({{"type", kLeft},
+                   {"bits/weight", kRight},
+                   {"block", kRight},
+                   {"bytes", kRight},
+                   {"decode", kLeft},
+                   {"encode", kLeft},
+                   {"importance", kLeft},
+                   {"container", kLeft}});
   for (const GgmlTypeInfo& type : ggml_types()) {
     const Codec* codec = find_codec(type.type);
     table.row({std::string(type.name), with_digits(type.bits_per_weight()), std::to_string(type.block_elems),

@@ -7,8 +7,8 @@
 namespace ggufmill {
 namespace {
 
-constexpr int kMantissaBits = 52;                            // stored bits of a double's mantissa
-constexpr int kLowestExponent = -1074;                       // weight of bit 0
+constexpr int kMantissaBits = 52;       // stored bits of a double's mantissa
+constexpr int kLowestExponent = -1074;  // weight of bit 0
 constexpr uint64_t kMantissaMask = (uint64_t{1} << kMantissaBits) - 1;
 
 }  // namespace

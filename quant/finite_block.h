@@ -41,8 +41,8 @@ inline float copy_finite(const float* values, size_t count, float* out) {
 
 // The power of two between a block's values and its search, and the f16 rounding of a scale on the other side of it.
 struct BlockUnit {
-  bool zero = true;     // every value is 0, or so small that each format's nearest block is zero
-  float up = 1;         // value = searched value * up
+  bool zero = true;  // every value is 0, or so small that each format's nearest block is zero
+  float up = 1;      // value = searched value * up
   float down = 1;
 
   // Below this every value is nearer to 0 than to the smallest step of any format, 2^-24.

@@ -93,7 +93,7 @@ const Iq3Grid kIq3SGrid = {.points = kIq3SPoints, .values = kIq3SValues, .magnit
 const Iq3Grid kIq3XxsGrid = {.points = kIq3XxsPoints, .values = kIq3XxsValues, .magnitudes = kIq3XxsMagnitudes, .unit = 4};
 
 Iq3Neighbours::Iq3Neighbours(const Iq3Grid& grid) {
-  std::array<int, 512> by_distance;   // distance * 512 + index
+  std::array<int, 512> by_distance;  // distance * 512 + index
   const auto end = by_distance.begin() + static_cast<std::ptrdiff_t>(grid.points.size());
   for (size_t cell = 0; cell < kCells; ++cell) {
     for (size_t k = 0; k < grid.points.size(); ++k) {

@@ -16,9 +16,9 @@ namespace ggufmill {
 
 struct Iq3Grid {
   std::span<const uint16_t> points;
-  std::span<const std::array<float, 4>> values;   // of each point
+  std::span<const std::array<float, 4>> values;  // of each point
   std::array<uint8_t, 8> magnitudes;
-  uint8_t unit;   // of the cells: level l is the cell around unit * (2l + 1)
+  uint8_t unit;  // of the cells: level l is the cell around unit * (2l + 1)
 
   uint8_t magnitude(uint16_t point, size_t element) const { return magnitudes[point >> (3 * element) & 7]; }
 };
@@ -44,7 +44,7 @@ struct Iq3Neighbours {
 
   alignas(64) uint8_t magnitude[kCells][4][kNear];
   uint16_t index[kCells][kNear];
-  int32_t nearest[kCells];     // the 4 magnitudes of the nearest point, element 0 in the lowest byte
+  int32_t nearest[kCells];  // the 4 magnitudes of the nearest point, element 0 in the lowest byte
 };
 
 // Built at the first call (some milliseconds, 0.4 MB each); thread-safe.

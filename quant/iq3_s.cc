@@ -1,13 +1,13 @@
-// IQ3_S: 3.4375 bits per weight. x = d*(2l+1) * +-magnitude; 256 values per super-block, 8 sub-blocks of 32; magnitudes are points of
-// a codebook of 512 fours (iq3_grids.h: 1, 3 .. 15).
+// IQ3_S: 3.4375 bits per weight. x = d*(2l+1) * +-magnitude; 256 values per super-block, 8 sub-blocks of 32; magnitudes are
+// points of a codebook of 512 fours (iq3_grids.h: 1, 3 .. 15).
 //   byte 0    d       f16      scale of the levels
 //        2    low     64 x u8  low 8 bits of the 64 point indices
 //        66   high    8 x u8   bit k of byte j: bit 8 of the index of point k of sub-block j
 //        74   signs   32 x u8  bit i of byte m: value 8m + i is negative
 //        106  l       4 x u8   sub-block 2k in the low nibble of byte k, 2k+1 in the high one
 // Format: ggml-common.h, llama.cpp b10573.
-// Encoding: iq3_search-inl.h, weighted by importance (row_weights.h). NaN, infinity and range: finite_block.h. The codebook has no
-// zero: zeros beside other values become +-d. A super-block of zeros is all zero bytes.
+// Encoding: iq3_search-inl.h, weighted by importance (row_weights.h). NaN, infinity and range: finite_block.h. The codebook has
+// no zero: zeros beside other values become +-d. A super-block of zeros is all zero bytes.
 #include <cstring>
 
 #include "quant/codec_functions.h"
@@ -48,7 +48,8 @@ inline void pack_iq3_s(uint16_t d, const Iq3Choice& choice, std::byte* block) {
     block[kS3HighAt + k / 8] |= static_cast<std::byte>((choice.point[k] >> 8) << (k % 8));
   }
   for (size_t m = 0; m < 32; ++m) block[kS3SignsAt + m] = static_cast<std::byte>(choice.minus[m / 4] >> (m % 4 * 8) & 255);
-  for (size_t j = 0; j < 8; ++j) block[kS3LevelsAt + j / 2] |= static_cast<std::byte>(static_cast<unsigned>(choice.level[j]) << (j % 2 * 4));
+  for (size_t j = 0; j < 8; ++j)
+    block[kS3LevelsAt + j / 2] |= static_cast<std::byte>(static_cast<unsigned>(choice.level[j]) << (j % 2 * 4));
 }
 
 void encode_iq3_s_row(Row row, Row importance, std::byte* out) {

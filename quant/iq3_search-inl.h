@@ -34,7 +34,7 @@ using Iq3Floats = LaneFloats<kIq3Lanes>;
 
 // What a super-block will hold, and the sums that score it.
 struct Iq3Choice {
-  float d = 0;                          // rounded to f16, in the search's unit, over the grid's unit
+  float d = 0;  // rounded to f16, in the search's unit, over the grid's unit
   float gain = 0;
   Iq3Floats level = {};                 // 0 .. 15
   std::array<uint16_t, 64> point = {};  // index into the codebook
@@ -50,7 +50,7 @@ struct Iq3Values {
 };
 
 struct Iq3Sums {
-  Iq3Floats xq = {}, qq = {};   // sum(w x q), sum(w q q) per sub-block
+  Iq3Floats xq = {}, qq = {};  // sum(w x q), sum(w q q) per sub-block
 };
 
 template <class D>
@@ -62,7 +62,8 @@ HWY_INLINE hn::Vec<hn::RebindToSigned<D>> cell_level(D d, hn::Vec<D> magnitude, 
 
 // sum(w x q) and sum(w q q) of the lanes from `first` on, for the points nearest to the cells at `half_inverse`.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE void nearest_point_sums(const Iq3Blocks& b, size_t first, D d, const Iq3Neighbours& near, V half_inverse, V& xq, V& qq) {
+HWY_INLINE void nearest_point_sums(const Iq3Blocks& b, size_t first, D d, const Iq3Neighbours& near, V half_inverse, V& xq,
+                                   V& qq) {
   const hn::RebindToSigned<D> i32;
   xq = hn::Zero(d);
   qq = hn::Zero(d);
@@ -150,9 +151,9 @@ inline bool choose_d_and_levels(const Iq3Sums& sums, const BlockUnit& unit, floa
 }
 
 struct NearestPoint {
-  float cost;      // weighted squared error over the scale, less a constant of the group
+  float cost;  // weighted squared error over the scale, less a constant of the group
   uint16_t cell;
-  uint8_t place;   // among the cell's neighbours
+  uint8_t place;  // among the cell's neighbours
 };
 
 // Step 3 for four values at `scale` (> 0): the exact best of the points around their cell.
@@ -288,7 +289,8 @@ inline void flip_smallest(Iq3Values& values) {
 
 // `x` are the 256 values of the super-block in the search's unit. A choice with d = 0 stands for zeros.
 template <bool kEvenParity>
-Iq3Choice search_points(const float* x, const BlockUnit& unit, const Iq3Grid& grid, const Iq3Neighbours& near, Iq3Values& values) {
+Iq3Choice search_points(const float* x, const BlockUnit& unit, const Iq3Grid& grid, const Iq3Neighbours& near,
+                        Iq3Values& values) {
   constexpr int kRounds = 3;
   for (size_t i = 0; i < 256; ++i) {
     values.magnitude[i] = std::fabs(x[i]);

@@ -1,12 +1,12 @@
-// IQ3_XXS: 3.0625 bits per weight. x = d*(2l+1)/4 * +-magnitude; 256 values per super-block, 8 sub-blocks of 32; magnitudes are points
-// of a codebook of 256 fours (iq3_grids.h: 4, 12 .. 62).
+// IQ3_XXS: 3.0625 bits per weight. x = d*(2l+1)/4 * +-magnitude; 256 values per super-block, 8 sub-blocks of 32; magnitudes are
+// points of a codebook of 256 fours (iq3_grids.h: 4, 12 .. 62).
 //   byte 0   d       f16      scale of the levels
 //        2   points  64 x u8  point indices
 //        66  s       8 x u32  per sub-block: bits 7k .. 7k+6 = signs of values 8k .. 8k+6; bits 28 .. 31 = level l
 // A set bit is a minus. The sign of the last of 8 values is not stored: it makes the number of minus signs even. Format:
 // ggml-common.h, llama.cpp b10573.
-// Encoding: iq3_search-inl.h, weighted by importance (row_weights.h). NaN, infinity and range: finite_block.h. The codebook has no
-// zero: zeros beside other values become +-d. A super-block of zeros is all zero bytes.
+// Encoding: iq3_search-inl.h, weighted by importance (row_weights.h). NaN, infinity and range: finite_block.h. The codebook has
+// no zero: zeros beside other values become +-d. A super-block of zeros is all zero bytes.
 #include <bit>
 #include <cstring>
 

@@ -1,5 +1,5 @@
-// The search behind types whose values are scale * code - min, with both made of a 6-bit integer per sub-block times an f16 of the
-// super-block (Q4_K, Q5_K): x = d*s*q - dmin*m. Compiled once per SIMD target; a lane is one of 8 sub-blocks of 32.
+// The search behind types whose values are scale * code - min, with both made of a 6-bit integer per sub-block times an f16 of
+// the super-block (Q4_K, Q5_K): x = d*s*q - dmin*m. Compiled once per SIMD target; a lane is one of 8 sub-blocks of 32.
 //
 // 1. Per lane: real-valued (scale, min) by least squares, for codes that several first scales suggest.
 // 2. d and dmin together, over a grid of both; with the codes of step 1 fixed, the error is a quadratic form in (scale, min)
@@ -21,7 +21,7 @@ namespace HWY_NAMESPACE {
 
 inline constexpr size_t kMinLanes = 8;
 inline constexpr float kMaxLevel = 63;
-inline constexpr float kSmallestSpread = 0x1p-13f;   // of the codes' weighted variance over their mean square
+inline constexpr float kSmallestSpread = 0x1p-13f;  // of the codes' weighted variance over their mean square
 using MinBlocks = LaneBlocks<32, kMinLanes>;
 using MinFloats = LaneFloats<kMinLanes>;
 using MinTag = hn::CappedTag<float, kMinLanes>;
@@ -29,12 +29,12 @@ using MinVec = hn::Vec<MinTag>;
 
 // Sums of a lane for one choice of codes.
 struct CodeSums {
-  MinFloats q, qq, xq;   // sum(w q), sum(w q q), sum(w x q)
-  MinFloats w, x;        // sum(w), sum(w x): the same for all codes
+  MinFloats q, qq, xq;  // sum(w q), sum(w q q), sum(w x q)
+  MinFloats w, x;       // sum(w), sum(w x): the same for all codes
 };
 
 struct MinChoice {
-  float d = 0, dmin = 0;          // rounded to f16, in the search's unit
+  float d = 0, dmin = 0;           // rounded to f16, in the search's unit
   MinFloats level = {}, min = {};  // integers 0 .. 63
   MinFloats error = {};            // per lane
   float total = 0;
@@ -179,7 +179,8 @@ MinChoice choose_units(const CodeSums& sums, const BlockUnit& unit, const MinFlo
 
 // The exact error of every lane at the integers given, codes nearest.
 template <int kMaxCode>
-void exact_errors(const MinBlocks& b, float unit, float unit_min, const MinFloats& level, const MinFloats& min, MinFloats& error) {
+void exact_errors(const MinBlocks& b, float unit, float unit_min, const MinFloats& level, const MinFloats& min,
+                  MinFloats& error) {
   const MinTag d;
   for (size_t first = 0; first < kMinLanes; first += hn::Lanes(d)) {
     const MinVec s = hn::Mul(hn::Set(d, unit), hn::Load(d, level.lane + first));
@@ -272,7 +273,8 @@ void refit_units(const MinBlocks& b, const BlockUnit& unit, CodeSums& sums, MinC
 }
 
 template <int kMaxCode, size_t kSpreads, size_t kTries>
-MinChoice search_mins(const MinBlocks& b, const BlockUnit& unit, const float (&spread)[kSpreads], const float (&stretch)[kTries]) {
+MinChoice search_mins(const MinBlocks& b, const BlockUnit& unit, const float (&spread)[kSpreads],
+                      const float (&stretch)[kTries]) {
   MinFloats scales, mins;
   CodeSums sums;
   find_scales_and_mins<kMaxCode>(b, spread, scales, mins, sums);

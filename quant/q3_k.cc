@@ -31,7 +31,8 @@ constexpr size_t kQ3LowAt = 32;
 constexpr size_t kQ3LevelsAt = 96;
 constexpr size_t kQ3ScaleAt = 108;
 
-// Level j: its low 4 bits are a nibble of byte j % 8 (low nibble for j < 8), its high 2 bits stand in byte 8 + j % 4 at bit 2 * (j / 4).
+// Level j: its low 4 bits are a nibble of byte j % 8 (low nibble for j < 8), its high 2 bits stand in byte 8 + j % 4 at bit 2 *
+// (j / 4).
 void pack_levels(const uint8_t* levels, std::byte* packed) {
   std::memset(packed, 0, 12);
   for (size_t j = 0; j < kQ3SubBlocks; ++j) {
@@ -66,11 +67,11 @@ namespace ggufmill {
 namespace HWY_NAMESPACE {
 
 struct Q3Codes : UniformCodes<-4, 3> {
-  static constexpr float kAims[] = {-4.6f, -4.4f, -4.2f, -4.0f, -3.8f, -3.6f, -3.4f, -3.2f, -3.0f, -2.8f,
-                                    3.6f,  3.4f,  3.2f,  3.0f,  2.8f,  2.6f,  2.4f,  2.2f};
+  static constexpr float kAims[] = {-4.6f, -4.4f, -4.2f, -4.0f, -3.8f, -3.6f, -3.4f, -3.2f, -3.0f,
+                                    -2.8f, 3.6f,  3.4f,  3.2f,  3.0f,  2.8f,  2.6f,  2.4f,  2.2f};
 };
-constexpr float kQ3Stretch[] = {0.97f, 1.0f, 1.03f, 1.06f, 1.09f, 1.12f, 1.15f, 1.18f,
-                                1.22f, 1.26f, 1.3f, 1.35f, 1.4f, 1.45f, 1.5f, 1.55f};
+constexpr float kQ3Stretch[] = {0.97f, 1.0f,  1.03f, 1.06f, 1.09f, 1.12f, 1.15f, 1.18f,
+                                1.22f, 1.26f, 1.3f,  1.35f, 1.4f,  1.45f, 1.5f,  1.55f};
 
 void encode_q3_k_row(Row row, Row importance, std::byte* out) {
   const RowWeights row_weights(importance);

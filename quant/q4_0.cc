@@ -31,13 +31,11 @@ namespace ggufmill {
 namespace HWY_NAMESPACE {
 
 struct Q4Codes : UniformCodes<-8, 7> {
-  static constexpr float kAims[] = {-8.6f, -8.4f, -8.2f, -8.0f, -7.8f, -7.6f, -7.4f, -7.2f, -7.0f, -6.8f, -6.6f,
-                                    7.4f,  7.2f,  7.0f,  6.8f,  6.6f,  6.4f,  6.2f,  6.0f,  5.8f};
+  static constexpr float kAims[] = {-8.6f, -8.4f, -8.2f, -8.0f, -7.8f, -7.6f, -7.4f, -7.2f, -7.0f, -6.8f,
+                                    -6.6f, 7.4f,  7.2f,  7.0f,  6.8f,  6.6f,  6.4f,  6.2f,  6.0f,  5.8f};
 };
 
-void encode_q4_0_row(Row row, Row importance, std::byte* out) {
-  encode_nibble_blocks<Q4Codes>(row, importance, out);
-}
+void encode_q4_0_row(Row row, Row importance, std::byte* out) { encode_nibble_blocks<Q4Codes>(row, importance, out); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace ggufmill

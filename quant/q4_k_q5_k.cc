@@ -10,8 +10,8 @@
 //       48   q     128 x u8    low 4 bits, as in Q4_K
 // Codes are 0 .. 15 and 0 .. 31. Format: ggml-common.h, llama.cpp b10573.
 // Encoding: (scale, min) per sub-block, then d, dmin and their integers together (min_search-inl.h), weighted by importance
-// (row_weights.h). Only what ggml also writes: d and dmin are not negative. NaN, infinity and range: finite_block.h. A super-block
-// of zeros is all zero bytes.
+// (row_weights.h). Only what ggml also writes: d and dmin are not negative. NaN, infinity and range: finite_block.h. A
+// super-block of zeros is all zero bytes.
 #include <cstring>
 
 #include "quant/codec_functions.h"

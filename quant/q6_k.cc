@@ -64,8 +64,8 @@ namespace ggufmill {
 namespace HWY_NAMESPACE {
 
 struct Q6Codes : UniformCodes<-32, 31> {
-  static constexpr float kAims[] = {-33.5f, -33.0f, -32.5f, -32.0f, -31.5f, -31.0f, -30.5f, -30.0f, -29.5f, -29.0f,
-                                    32.0f,  31.5f,  31.0f,  30.5f,  30.0f,  29.5f,  29.0f,  28.5f};
+  static constexpr float kAims[] = {-33.5f, -33.0f, -32.5f, -32.0f, -31.5f, -31.0f, -30.5f, -30.0f, -29.5f,
+                                    -29.0f, 32.0f,  31.5f,  31.0f,  30.5f,  30.0f,  29.5f,  29.0f,  28.5f};
 };
 constexpr float kQ6Stretch[] = {0.99f, 1.0f, 1.01f, 1.02f, 1.04f, 1.06f, 1.08f, 1.1f};
 

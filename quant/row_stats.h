@@ -13,13 +13,13 @@
 namespace ggufmill {
 
 struct RowError {
-  double squared_error = 0;         // sum of (decoded - source)^2
-  double squared_value = 0;         // sum of source^2
-  double worst_block = 0;           // largest sqrt(block's squared_error / squared_value); 0 for a block of zeros that stays zero
-  double max_error = 0;             // largest |decoded - source|
-  uint64_t nan_count = 0;           // NaN in the source
-  uint64_t inf_count = 0;           // +-Inf in the source
-  uint64_t overflow_count = 0;      // finite in the source, NaN or Inf decoded (F16 beyond 65504)
+  double squared_error = 0;     // sum of (decoded - source)^2
+  double squared_value = 0;     // sum of source^2
+  double worst_block = 0;       // largest sqrt(block's squared_error / squared_value); 0 for a block of zeros that stays zero
+  double max_error = 0;         // largest |decoded - source|
+  uint64_t nan_count = 0;       // NaN in the source
+  uint64_t inf_count = 0;       // +-Inf in the source
+  uint64_t overflow_count = 0;  // finite in the source, NaN or Inf decoded (F16 beyond 65504)
 };
 
 // Blocks of a float type (block_elems 1) are taken as 32 values: the relative error of a single tiny value says nothing.

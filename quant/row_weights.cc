@@ -6,9 +6,7 @@
 namespace ggufmill {
 namespace {
 
-float usable(float importance) {
-  return importance > 0 && importance <= std::numeric_limits<float>::max() ? importance : 0.0f;
-}
+float usable(float importance) { return importance > 0 && importance <= std::numeric_limits<float>::max() ? importance : 0.0f; }
 
 }  // namespace
 

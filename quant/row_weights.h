@@ -24,7 +24,7 @@ class RowWeights {
 
  private:
   std::span<const float> importance_;
-  double inverse_mean_ = 0;   // 0: flat
+  double inverse_mean_ = 0;  // 0: flat
 };
 
 }  // namespace ggufmill

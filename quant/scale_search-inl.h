@@ -1,9 +1,9 @@
 // The search behind types whose values are scale * code: Q4_0 and IQ4_NL (a scale per block), Q3_K, Q6_K and IQ4_XS (a small
 // integer per sub-block times the super-block's f16 scale). Compiled once per SIMD target; a lane is a block or a sub-block.
 //
-// For a scale s and the codes q nearest to x / s, the weighted error is sum(w x^2) - gain,  gain = s * (2 sum(w x q) - s sum(w q q)),
-// and the scale that is best for fixed codes is sum(w x q) / sum(w q q). Scales of both signs are tried, since most code ranges
-// are not symmetric (-4 .. 3). `Codes` says what the codes are:
+// For a scale s and the codes q nearest to x / s, the weighted error is sum(w x^2) - gain,  gain = s * (2 sum(w x q) - s sum(w q
+// q)), and the scale that is best for fixed codes is sum(w x q) / sum(w q q). Scales of both signs are tried, since most code
+// ranges are not symmetric (-4 .. 3). `Codes` says what the codes are:
 //   kAims              where the largest value of a block may land: the scales that the search starts from
 //   nearest(v)         the code value nearest to v
 //   index(q)           the number that stands for it in the block, as a float
@@ -156,8 +156,8 @@ void settle_scales(const Blocks& b, const BlockUnit* units, LaneFloats<Blocks::k
 // One super-block: value = d * level * code, with one level in [kMin, kMax] per lane.
 template <size_t kLanes>
 struct LevelChoice {
-  float d = 0;                 // rounded to f16, in the search's unit
-  float gain = 0;              // above zero where anything was found
+  float d = 0;     // rounded to f16, in the search's unit
+  float gain = 0;  // above zero where anything was found
   LaneFloats<kLanes> level = {};
 };
 

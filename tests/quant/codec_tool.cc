@@ -21,7 +21,8 @@ namespace {
 std::vector<std::byte> read_all(std::FILE* file) {
   std::vector<std::byte> bytes;
   std::vector<std::byte> chunk(1 << 20);
-  while (const size_t got = std::fread(chunk.data(), 1, chunk.size(), file)) bytes.insert(bytes.end(), chunk.begin(), chunk.begin() + got);
+  while (const size_t got = std::fread(chunk.data(), 1, chunk.size(), file))
+    bytes.insert(bytes.end(), chunk.begin(), chunk.begin() + got);
   return bytes;
 }
 
@@ -56,7 +57,8 @@ void decode(const Codec& codec) {
 void encode(const Codec& codec, size_t columns, const std::vector<float>& importance) {
   const GgmlTypeInfo& type = info(codec.type);
   const std::vector<float> values = as_floats(read_all(stdin));
-  if (columns == 0 || columns % type.block_elems != 0 || values.size() % columns != 0) fail("the input is not whole rows of whole blocks");
+  if (columns == 0 || columns % type.block_elems != 0 || values.size() % columns != 0)
+    fail("the input is not whole rows of whole blocks");
   if (!importance.empty() && importance.size() != columns) fail("IMPORTANCE is not one row");
   std::vector<std::byte> blocks(columns / type.block_elems * type.block_bytes);
   for (size_t start = 0; start < values.size(); start += columns) {

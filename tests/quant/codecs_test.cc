@@ -72,7 +72,8 @@ TEST_P(EveryCodec, EncodesARowAndDecodesItNearTheSource) {
 }
 
 TEST_P(EveryCodec, IsFoundByItsType) {
-  EXPECT_EQ(find_codec(codec().type), &codecs()[static_cast<size_t>(std::ranges::find(codecs(), codec().type, &Codec::type) - codecs().begin())]);
+  EXPECT_EQ(find_codec(codec().type),
+            &codecs()[static_cast<size_t>(std::ranges::find(codecs(), codec().type, &Codec::type) - codecs().begin())]);
   EXPECT_EQ(codec().lossless_container, type().block_elems == 1);
   EXPECT_FALSE(codec().lossless_container && codec().uses_importance);
 }
@@ -159,10 +160,27 @@ TEST_P(EveryBlockCodec, TakesNanAsZeroAndInfinityAsTheLargestOfItsBlock) {
 
 TEST_P(EveryBlockCodec, IsTotalForBlocksOfOddValues) {
   constexpr float kMax = std::numeric_limits<float>::max(), kMin = std::numeric_limits<float>::denorm_min();
-  const std::vector<std::vector<float>> patterns = {
-      {kNan}, {kInf}, {-kInf}, {kInf, -kInf, kNan, 0}, {kMax}, {-kMax, kMax}, {kMax, kMin}, {kMin}, {-kMin, 0},
-      {1e-8f}, {3e-8f, -3e-8f}, {6e-8f, 1e-7f, -2e-7f}, {1e-38f}, {65504}, {1e30f, 1e-30f}, {1e9f, -2e9f, 0}, {kInf, 1e-30f}, {1},
-      {-1}, {1, 1, 1, -1}, {0, 0, 0, 5}};
+  const std::vector<std::vector<float>> patterns = {{kNan},
+                                                    {kInf},
+                                                    {-kInf},
+                                                    {kInf, -kInf, kNan, 0},
+                                                    {kMax},
+                                                    {-kMax, kMax},
+                                                    {kMax, kMin},
+                                                    {kMin},
+                                                    {-kMin, 0},
+                                                    {1e-8f},
+                                                    {3e-8f, -3e-8f},
+                                                    {6e-8f, 1e-7f, -2e-7f},
+                                                    {1e-38f},
+                                                    {65504},
+                                                    {1e30f, 1e-30f},
+                                                    {1e9f, -2e9f, 0},
+                                                    {kInf, 1e-30f},
+                                                    {1},
+                                                    {-1},
+                                                    {1, 1, 1, -1},
+                                                    {0, 0, 0, 5}};
   for (size_t p = 0; p < patterns.size(); ++p) {
     std::vector<float> row(512);
     for (size_t i = 0; i < row.size(); ++i) row[i] = patterns[p][i % patterns[p].size()];
@@ -263,11 +281,11 @@ TEST_P(EveryCodec, ColumnsWithoutImportanceSurvive) {
     EXPECT_TRUE(all_finite(back));
     return relative_error(row, back);
   };
-  std::vector<float> range(kColumns, 1.0f);                      // 256 columns of zero
+  std::vector<float> range(kColumns, 1.0f);  // 256 columns of zero
   std::fill(range.begin() + 512, range.begin() + 768, 0.0f);
   EXPECT_LE(error_of(range), 1.02 * bound(codec()));
 
-  std::vector<float> sparse = sample_importance(kColumns, 20);   // 31 of 32 columns of zero
+  std::vector<float> sparse = sample_importance(kColumns, 20);  // 31 of 32 columns of zero
   for (size_t i = 0; i < kColumns; ++i) sparse[i] = i % 32 == 7 ? sparse[i] : 0.0f;
   EXPECT_LE(error_of(sparse), 1.6 * bound(codec()));
 
@@ -314,6 +332,19 @@ struct Golden {
   const char* weighted;
 };
 const std::map<GgmlType, Golden> kGoldens = {
+    {GgmlType::F32, {"2387d0ad138232fa28739da52f655202", "2387d0ad138232fa28739da52f655202"}},
+    {GgmlType::F16, {"a711cd03c9b0e50b9671fa1ebfb88210", "a711cd03c9b0e50b9671fa1ebfb88210"}},
+    {GgmlType::BF16, {"862f27a4723bc1982c4e2695552024e3", "862f27a4723bc1982c4e2695552024e3"}},
+    {GgmlType::Q8_0, {"869f527277ffe5d0793bc91499bd5247", "869f527277ffe5d0793bc91499bd5247"}},
+    {GgmlType::Q4_0, {"ecbe291959afdeef9b8bd66fc22f9e0a", "b2118dd588c2d785f5f830ae0723f45f"}},
+    {GgmlType::Q3_K, {"ee1e633ef6ecb9d544c2324cb3f07e8a", "43b61fe625141a0c522f709270accba9"}},
+    {GgmlType::Q4_K, {"5dab7559b8153145ca262c023265ba10", "d09e4ffcb3c7c32bccefdea4651c00a2"}},
+    {GgmlType::Q5_K, {"7ab77aaed28e2bfe419a1c101a135dcc", "0666c163f5aae101a9b4caaa63e33cbf"}},
+    {GgmlType::Q6_K, {"3cab1f9de1014aabc3f86968b4e89014", "5e63df602ebe2f4b4dfb880eea72dc5c"}},
+    {GgmlType::IQ4_NL, {"3b67ffbc0b24723d07a9239c543e5bbf", "84852e8f72bd0eb4a392e3590cb6f51d"}},
+    {GgmlType::IQ4_XS, {"a6633d1e87b52a511730586d8adfd7c3", "193709d0d3edf7b3dd907fa38dc191a4"}},
+    {GgmlType::IQ3_XXS, {"830eaf9675e32c829260b18991f1b2c2", "b119db1c860bfcdb5f15196e5f327536"}},
+    {GgmlType::IQ3_S, {"8b1a0e350687387f654462ff9f312b02", "3e6d5f78c04dd5602fe5e851f34d8339"}},
 };
 
 TEST_P(EveryCodec, WritesTheBytesOfThisEncodingVersion) {
@@ -324,7 +355,8 @@ TEST_P(EveryCodec, WritesTheBytesOfThisEncodingVersion) {
     weighted.update(encode_row(codec(), row, sample_importance(kColumns, seed)));
   }
   const auto golden = kGoldens.find(codec().type);
-  const std::string row = "{GgmlType::" + std::string(type().name) + ", {\"" + flat.finish().hex() + "\", \"" + weighted.finish().hex() + "\"}},";
+  const std::string row =
+      "{GgmlType::" + std::string(type().name) + ", {\"" + flat.finish().hex() + "\", \"" + weighted.finish().hex() + "\"}},";
   ASSERT_NE(golden, kGoldens.end()) << "a new type needs its row in kGoldens: " << row;
   EXPECT_TRUE(flat.finish().hex() == golden->second.flat && weighted.finish().hex() == golden->second.weighted)
       << "the bytes that this type writes have changed: raise kEncodingVersion in quant/codecs.h (now " << kEncodingVersion

@@ -43,7 +43,9 @@ def assert_same_floats(ours, theirs):
     a, b = ours.view(np.uint32), theirs.view(np.uint32)
     nan = np.isnan(ours) & np.isnan(theirs)
     wrong = np.flatnonzero((a != b) & ~nan)
-    assert wrong.size == 0, f"{wrong.size} of {a.size} differ, the first at {wrong[0]}: {ours[wrong[0]]!r}, expected {theirs[wrong[0]]!r}"
+    if wrong.size > 0:
+        at = wrong[0]
+        pytest.fail(f"{wrong.size} of {a.size} differ, the first at {at}: {ours[at]!r}, expected {theirs[at]!r}")
 
 
 def decode_both(name, blocks):

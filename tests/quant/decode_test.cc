@@ -62,8 +62,8 @@ TEST(Decode, Q4_K) {
   b.set(4 + 2, 2 << 6);
   b.set(4 + 6, 1 << 6);
   b.set(4 + 10, 0x5 | 0xC << 4);
-  b.set(16 + 7, 0xB0);            // value 32 + 7
-  b.set(16 + 96 + 9, 0x03);       // value 192 + 9
+  b.set(16 + 7, 0xB0);       // value 32 + 7
+  b.set(16 + 96 + 9, 0x03);  // value 192 + 9
   EXPECT_EQ(b.values()[39], 0.5f * 33 * 11 - 0.25f * 18);
   EXPECT_EQ(b.values()[201], 0.5f * 0x25 * 3 - 0.25f * 0x1C);
 }
@@ -74,7 +74,7 @@ TEST(Decode, Q5_K) {
   b.f16(2, 0.25f);
   b.set(4 + 1, 33);
   b.set(4 + 5, 18);
-  b.set(16 + 7, 1 << 1);          // fifth bit of value 32 + 7
+  b.set(16 + 7, 1 << 1);  // fifth bit of value 32 + 7
   b.set(48 + 7, 0xB0);
   EXPECT_EQ(b.values()[39], 0.5f * 33 * 27 - 0.25f * 18);
 }
@@ -85,7 +85,7 @@ TEST(Decode, Q6_K) {
   // Value 240 = 128 + 112: low bits in byte 64 + 48 high nibble, high bits in byte 128 + 32 + 16 at bits 6-7; sub-block 15.
   b.set(112, 0x90);
   b.set(128 + 48, 2 << 6);
-  b.set(192 + 15, 0xFD);          // -3
+  b.set(192 + 15, 0xFD);  // -3
   EXPECT_EQ(b.values()[240], 0.25f * -3 * (0x29 - 32));
 }
 

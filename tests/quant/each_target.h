@@ -1,9 +1,10 @@
 // Runs a test body on every SIMD target that is compiled in and that this CPU has.
 #pragma once
 
+// clang-format off
 #include "quant/simd_targets.h"
-
 #include <hwy/highway.h>
+// clang-format on
 
 #include <cstdint>
 #include <string>

@@ -17,7 +17,7 @@ namespace {
 double value_of_half(uint16_t half) {
   const int exponent = half >> 10 & 31;
   const int mantissa = half & 1023;
-  const double magnitude = exponent == 31 ? (mantissa == 0 ? INFINITY : NAN)
+  const double magnitude = exponent == 31  ? (mantissa == 0 ? INFINITY : NAN)
                            : exponent == 0 ? std::ldexp(mantissa, -24)
                                            : std::ldexp(1024 + mantissa, exponent - 25);
   return (half & 0x8000) != 0 ? -magnitude : magnitude;
@@ -121,7 +121,8 @@ TEST(FloatTypes, EqualTheirScalarOraclesOnEverySimdTarget) {
   on_each_simd_target([&](const std::string& target) {
     const std::vector<float> from_f16 = decode_row(f16, halves), from_bf16 = decode_row(bf16, halves);
     for (uint32_t half = 0; half < 65536; ++half) {
-      ASSERT_EQ(std::bit_cast<uint32_t>(from_f16[half]), std::bit_cast<uint32_t>(f16_to_f32(static_cast<uint16_t>(half)))) << target;
+      ASSERT_EQ(std::bit_cast<uint32_t>(from_f16[half]), std::bit_cast<uint32_t>(f16_to_f32(static_cast<uint16_t>(half))))
+          << target;
       ASSERT_EQ(std::bit_cast<uint32_t>(from_bf16[half]), half << 16) << target;
     }
     for (size_t count = 0; count < 40; ++count) {

@@ -57,7 +57,7 @@ TEST(BlockUnit, RoundsScalesAsTheBlockWillHoldThem) {
   const std::vector<float> values{1e-5f};
   float x[1];
   const BlockUnit unit = load_block(values.data(), 1, x);
-  const float scale = x[0] / 100;   // 1e-7: between 1 and 2 of the smallest steps
+  const float scale = x[0] / 100;  // 1e-7: between 1 and 2 of the smallest steps
   EXPECT_EQ(unit.scale_bits(scale), 2);
   EXPECT_EQ(unit.rounded(scale) * unit.up, 2 * kF16Tiny);
   EXPECT_EQ(unit.rounded(x[0] / 1000) * unit.up, kF16Tiny) << "not zero";

@@ -59,7 +59,8 @@ TEST(Iq3Grids, HoldEachPointOnceInTheFormatsOrder) {
 TEST(Iq3Grids, AreBuiltOnceByManyThreads) {
   std::vector<const Iq3Neighbours*> seen(8);
   std::vector<std::thread> threads;
-  for (size_t i = 0; i < seen.size(); ++i) threads.emplace_back([&, i] { seen[i] = i % 2 == 0 ? &iq3_s_neighbours() : &iq3_xxs_neighbours(); });
+  for (size_t i = 0; i < seen.size(); ++i)
+    threads.emplace_back([&, i] { seen[i] = i % 2 == 0 ? &iq3_s_neighbours() : &iq3_xxs_neighbours(); });
   for (std::thread& t : threads) t.join();
   for (size_t i = 2; i < seen.size(); ++i) EXPECT_EQ(seen[i], seen[i % 2]);
 }

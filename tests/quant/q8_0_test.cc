@@ -40,7 +40,8 @@ std::vector<float> wild_row() {
   }
   for (size_t i = 0; i < 32; ++i) row[40 * 32 + i] = static_cast<float>(i) + 0.5f;
   row[40 * 32] = 127;
-  for (size_t b = 41; b < 60; ++b) row[32 * b + b % 32] = b % 3 == 0 ? std::numeric_limits<float>::quiet_NaN() : b % 3 == 1 ? INFINITY : -INFINITY;
+  for (size_t b = 41; b < 60; ++b)
+    row[32 * b + b % 32] = b % 3 == 0 ? std::numeric_limits<float>::quiet_NaN() : b % 3 == 1 ? INFINITY : -INFINITY;
   for (size_t b = 60; b < 63; ++b) {
     for (size_t i = 0; i < 32; ++i) row[32 * b + i] = std::bit_cast<float>(static_cast<uint32_t>(random()));
   }

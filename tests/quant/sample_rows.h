@@ -20,7 +20,7 @@ inline std::vector<float> sample_row(size_t columns, uint64_t seed) {
   std::vector<float> row(columns);
   for (float& x : row) {
     int64_t sum = 0;
-    for (int k = 0; k < 6; ++k) sum += static_cast<int64_t>(random() >> 44) - (1 << 19);   // 20 bits each
+    for (int k = 0; k < 6; ++k) sum += static_cast<int64_t>(random() >> 44) - (1 << 19);  // 20 bits each
     const int tail = static_cast<int>(random() % 16);
     const float stretch = tail == 0 ? 2.5f : tail < 3 ? 1.75f : 1.0f;
     x = static_cast<float>(sum) * 0x1p-25f * stretch;
