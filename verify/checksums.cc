@@ -10,7 +10,7 @@
 namespace ggufmill {
 namespace {
 
-constexpr uint64_t kMaxSumsBytes = 16ull << 20;        // 100,000 files, more than a split can have
+constexpr uint64_t kMaxSumsBytes = 16ull << 20;  // 100,000 files, more than a split can have
 
 bool is_there(const VerifyTarget& target, const std::string& name) {
   std::error_code ignored;
@@ -36,16 +36,19 @@ std::string_view take_line(std::string_view& rest) {
   return line;
 }
 
-std::string shown(std::string_view line) { return line.empty() ? "missing" : "\"" + printable(line.substr(0, line.find('\n'))) + "\""; }
+std::string shown(std::string_view line) {
+  return line.empty() ? "missing" : "\"" + printable(line.substr(0, line.find('\n'))) + "\"";
+}
 
 void compare_sums(const std::string& found, const std::string& expected, const Checksums& sums, Report& report) {
   std::string_view left = found, right = expected;
   for (int line = 1; !left.empty() || !right.empty(); ++line) {
     const std::string_view a = take_line(left), b = take_line(right);
     if (a == b) continue;
-    std::string message = "line " + std::to_string(line) + " is " + shown(a) + ", " + sums.manifest_name + " makes it " + shown(b);
+    std::string message =
+        "line " + std::to_string(line) + " is " + shown(a) + ", " + sums.manifest_name + " makes it " + shown(b);
     if (shown(a) == shown(b)) message = "line " + std::to_string(line) + " does not end in a newline";
-    return report.error(sums.sums_name, "", message);   // the first difference is enough: later lines may be shifted
+    return report.error(sums.sums_name, "", message);  // the first difference is enough: later lines may be shifted
   }
 }
 
@@ -58,7 +61,8 @@ void parse_sums(std::string_view text, Checksums& sums, Report& report) {
     const std::string name(hash ? line.substr(66) : "");
     const bool separated = hash && line[64] == ' ' && (line[65] == ' ' || line[65] == '*');
     if (!separated || name == ".." || name == "." || printable(name, 4096) != name) {
-      report.error(sums.sums_name, "", "line " + std::to_string(number) + " is not \"SHA-256  NAME\": " + shown(line.empty() ? " " : line));
+      report.error(sums.sums_name, "",
+                   "line " + std::to_string(number) + " is not \"SHA-256  NAME\": " + shown(line.empty() ? " " : line));
     } else if (name.find('/') != std::string::npos) {
       report.error(sums.sums_name, "", "line " + std::to_string(number) + " names a file of another folder: " + shown(name));
     } else if (!sums.sums.emplace(name, *hash).second) {
@@ -68,7 +72,7 @@ void parse_sums(std::string_view text, Checksums& sums, Report& report) {
 }
 
 void check_listed(const VerifyTarget& target, const std::string& name, const std::string& list, Report& report) {
-  if (std::ranges::find(target.files, name) != target.files.end()) return;   // its own checks say whether it is there
+  if (std::ranges::find(target.files, name) != target.files.end()) return;  // its own checks say whether it is there
   if (!is_there(target, name)) {
     report.error(name, "", "is missing, although " + list + " lists it");
   } else {
@@ -77,7 +81,8 @@ void check_listed(const VerifyTarget& target, const std::string& name, const std
 }
 
 // SHA256SUMS without a manifest to rebuild it from.
-void check_sums_alone(const VerifyTarget& target, const std::optional<std::string>& manifest_text, Checksums& sums, Report& report) {
+void check_sums_alone(const VerifyTarget& target, const std::optional<std::string>& manifest_text, Checksums& sums,
+                      Report& report) {
   for (const auto& [name, hash] : sums.sums) {
     if (name != sums.manifest_name || !manifest_text) check_listed(target, name, sums.sums_name, report);
   }
@@ -96,8 +101,9 @@ Checksums load_checksums(const VerifyTarget& target, Report& report) {
   const auto manifest_text = read_beside(target, sums.manifest_name, kMaxManifestBytes, report);
   const auto sums_text = read_beside(target, sums.sums_name, kMaxSumsBytes, report);
   if (!is_there(target, sums.manifest_name) && !is_there(target, sums.sums_name)) {
-    report.add(Severity::kWarning, "", "",
-               "no checksums: neither " + sums.manifest_name + " nor " + sums.sums_name + " is there, so only the structure is checked");
+    report.add(
+        Severity::kWarning, "", "",
+        "no checksums: neither " + sums.manifest_name + " nor " + sums.sums_name + " is there, so only the structure is checked");
   }
   if (manifest_text) {
     try {

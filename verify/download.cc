@@ -25,7 +25,7 @@ struct Download {
   std::string name;
   fs::path path;
   std::optional<Sha256> sha256;
-  std::optional<std::string> git_sha1;   // hex
+  std::optional<std::string> git_sha1;  // hex
   bool known() const { return sha256 || git_sha1; }
 };
 
@@ -49,8 +49,13 @@ std::vector<Download> small_files(const fs::path& folder, std::span<const Shard>
     const bool is_shard = std::ranges::find(shards, name, &Shard::name) != shards.end();
     if (is_shard || name.starts_with(".") || entry.is_directory(ignored)) continue;
     Download file{name, entry.path(), std::nullopt, std::nullopt};
-    if (fs::is_regular_file(entry.path(), ignored)) file.sha256 = published_sha256(folder, name, InputFile(entry.path()).id());
-    if (const auto blob = blob_name(entry.path()); blob && is_git_sha1(*blob)) file.git_sha1 = *blob;
+    if (const auto blob = blob_name(entry.path())) {  // also of a link that leads nowhere
+      file.sha256 = Sha256::from_hex(*blob);
+      if (is_git_sha1(*blob)) file.git_sha1 = *blob;
+    }
+    if (!file.known() && fs::is_regular_file(entry.path(), ignored)) {
+      file.sha256 = published_sha256(folder, name, InputFile(entry.path()).id());
+    }
     files.push_back(std::move(file));
   }
   std::ranges::sort(files, {}, &Download::name);
@@ -102,8 +107,8 @@ void report_unknown(std::span<const Download> files, Report& report) {
   if (unknown == 0) return;
   if (unknown > kListed) names += " and " + std::to_string(unknown - kListed) + " more";
   report.add(unknown == files.size() ? Severity::kWarning : Severity::kInfo, "", "",
-             std::to_string(unknown) + " of " + std::to_string(files.size()) + " files have no known hash, so only their structure is checked: " +
-                 names);
+             std::to_string(unknown) + " of " + std::to_string(files.size()) +
+                 " files have no known hash, so only their structure is checked: " + names);
 }
 
 }  // namespace

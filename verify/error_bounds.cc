@@ -1,7 +1,7 @@
-// Figures: llama.cpp's encoders without an importance matrix on heavy-tailed synthetic weights (Student-t with 5 degrees of freedom, rows
-// and columns of different scale, 0.02 % outliers of six times the size), measured once, times 1.6. A tensor beyond that was not
-// encoded badly but wrongly: other rows, another scale, a transpose. Q8_0's bound is what rounding can leave at most on blocks
-// of one large value among small ones: sqrt(31/12) / 127.
+// Figures: llama.cpp's encoders without an importance matrix on heavy-tailed synthetic weights (Student-t with 5 degrees of
+// freedom, rows and columns of different scale, 0.02 % outliers of six times the size), measured once, times 1.6. A tensor beyond
+// that was not encoded badly but wrongly: other rows, another scale, a transpose. Q8_0's bound is what rounding can leave at most
+// on blocks of one large value among small ones: sqrt(31/12) / 127.
 #include "verify/error_bounds.h"
 
 #include <algorithm>

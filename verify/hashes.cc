@@ -21,7 +21,7 @@ struct Part {
   enum Kind { kHeader, kTensor, kGap };
   Kind kind = kGap;
   Extent extent;
-  const ManifestTensor* tensor = nullptr;   // of kGap: the one before it
+  const ManifestTensor* tensor = nullptr;  // of kGap: the one before it
   Xxh128 expected;
   bool as_expected = true;
 };
@@ -41,12 +41,13 @@ class PartList {
     const std::string tensor = part.tensor ? part.tensor->name : "";
     const auto end = checked_add(part.extent.file_offset, part.extent.bytes);
     if (part.extent.file_offset < position_ || !end) {
-      return report_.error(manifest_, tensor, "has bytes of " + printable(file_.name) + " twice, at " +
-                                                  std::to_string(part.extent.file_offset));
+      return report_.error(manifest_, tensor,
+                           "has bytes of " + printable(file_.name) + " twice, at " + std::to_string(part.extent.file_offset));
     }
     if (*end > file_bytes_) {
-      return report_.error(file_.name, tensor, (tensor.empty() ? "header" : "data") + std::string(" ends at ") + std::to_string(*end) +
-                                                   ", the file has " + std::to_string(file_bytes_) + " bytes (truncated?)");
+      return report_.error(file_.name, tensor,
+                           (tensor.empty() ? "header" : "data") + std::string(" ends at ") + std::to_string(*end) +
+                               ", the file has " + std::to_string(file_bytes_) + " bytes (truncated?)");
     }
     add_gap(part.extent.file_offset);
     parts_.push_back(part);
@@ -82,7 +83,8 @@ std::vector<Part> parts_of(const ManifestFile& file, const Checksums& sums, uint
   std::ranges::sort(tensors, {}, [](const ManifestTensor* t) { return t->extent.file_offset; });
   PartList list(file, file_bytes, sums.manifest_name, report);
   list.add({.kind = Part::kHeader, .extent = {0, file.header_bytes}, .expected = file.header_hash});
-  for (const ManifestTensor* t : tensors) list.add({.kind = Part::kTensor, .extent = t->extent, .tensor = t, .expected = t->hash});
+  for (const ManifestTensor* t : tensors)
+    list.add({.kind = Part::kTensor, .extent = t->extent, .tensor = t, .expected = t->hash});
   return list.finish();
 }
 
@@ -140,7 +142,8 @@ void name_differences(const ManifestFile& expected, const Pass& pass, const std:
     if (part.as_expected) continue;
     named = true;
     if (part.kind == Part::kHeader) report.error(expected.name, "", "header differs from what " + manifest + " recorded");
-    if (part.kind == Part::kTensor) report.error(expected.name, part.tensor->name, "data differs from what " + manifest + " recorded");
+    if (part.kind == Part::kTensor)
+      report.error(expected.name, part.tensor->name, "data differs from what " + manifest + " recorded");
     if (part.kind == Part::kGap) report.error(expected.name, "", gap_name(part) + " is not zero");
   }
   if (!named) {
@@ -150,8 +153,9 @@ void name_differences(const ManifestFile& expected, const Pass& pass, const std:
 
 void check_against_manifest(const InputFile& in, const ManifestFile& expected, const Checksums& sums, Report& report) {
   if (in.bytes() != expected.bytes) {
-    report.error(expected.name, "", "has " + std::to_string(in.bytes()) + " bytes, " + sums.manifest_name + " says " +
-                                        std::to_string(expected.bytes));
+    report.error(
+        expected.name, "",
+        "has " + std::to_string(in.bytes()) + " bytes, " + sums.manifest_name + " says " + std::to_string(expected.bytes));
   }
   const Pass pass = read_once(in, parts_of(expected, sums, in.bytes(), report));
   if (pass.sha256 != expected.sha256) return name_differences(expected, pass, sums.manifest_name, report);
@@ -165,7 +169,7 @@ void check_against_manifest(const InputFile& in, const ManifestFile& expected, c
 
 void check_against_sums(const InputFile& in, const std::string& name, const Checksums& sums, Report& report) {
   const auto listed = sums.sums.find(name);
-  if (listed == sums.sums.end()) return;   // reported with the headers
+  if (listed == sums.sums.end()) return;  // reported with the headers
   const Sha256 found = read_once(in, {}).sha256;
   if (found != listed->second) {
     report.error(name, "", "SHA-256 is " + found.hex() + ", " + sums.sums_name + " says " + listed->second.hex());
@@ -180,7 +184,7 @@ const ManifestFile* find_file(const Manifest& manifest, const std::string& name)
 Report check_file(const GgufFile& file, const Checksums& sums) {
   Report report;
   std::error_code ignored;
-  if (!std::filesystem::exists(file.path, ignored)) return report;   // reported with the structure
+  if (!std::filesystem::exists(file.path, ignored)) return report;  // reported with the structure
   try {
     const InputFile in(file.path);
     if (!sums.manifest) {
@@ -219,7 +223,8 @@ void compare_entries(const GgufFile& file, const Checksums& sums, Report& report
     }
     const ManifestTensor& r = *entry->second;
     const std::string found = entry_text(t.type, t.ne, t.extent), said = entry_text(r.type, r.ne, r.extent);
-    if (found != said) report.error(sums.manifest_name, t.name, "is listed as " + said + ", " + printable(file.name) + " has " + found);
+    if (found != said)
+      report.error(sums.manifest_name, t.name, "is listed as " + said + ", " + printable(file.name) + " has " + found);
     recorded.erase(entry);
   }
   for (const auto& [name, entry] : recorded) {
@@ -235,7 +240,8 @@ void check_listing(const GgufFile& file, const Checksums& sums, Report& report) 
 
 }  // namespace
 
-std::set<std::string> check_hashes(std::span<const GgufFile> files, const Checksums& checksums, unsigned threads, Report& report) {
+std::set<std::string> check_hashes(std::span<const GgufFile> files, const Checksums& checksums, unsigned threads,
+                                   Report& report) {
   std::set<std::string> differing;
   if (!checksums.manifest && checksums.sums.empty()) return differing;
   std::vector<Report> reports(files.size());

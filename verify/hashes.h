@@ -11,9 +11,9 @@
 
 namespace ggufmill {
 
-// Streams each file once (several in parallel, up to `threads`) through SHA-256 and, with a manifest, through the XXH3-128 of header
-// and tensors, so that a difference is named: the header, a tensor, the padding after it. Also compares the headers' tensor
-// entries with the manifest's. Answers the names of files whose bytes or header differ.
+// Streams each file once (several in parallel, up to `threads`) through SHA-256 and, with a manifest, through the XXH3-128 of
+// header and tensors, so that a difference is named: the header, a tensor, the padding after it. Also compares the headers'
+// tensor entries with the manifest's. Answers the names of files whose bytes or header differ.
 std::set<std::string> check_hashes(std::span<const GgufFile> files, const Checksums& checksums, unsigned threads, Report& report);
 
 }  // namespace ggufmill

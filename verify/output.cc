@@ -57,7 +57,8 @@ Report verify_output(const OutputCheck& check) {
     return report;
   }
   if (target.is_checkpoint && check.source) {
-    throw Error(Exit::kUsage, "--source compares the values of GGUF files, but OUT is a checkpoint: " + printable(check.out.string(), 4096));
+    throw Error(Exit::kUsage,
+                "--source compares the values of GGUF files, but OUT is a checkpoint: " + printable(check.out.string(), 4096));
   }
   if (target.is_checkpoint) {
     check_download(target.checkpoint, check.values.threads, report);

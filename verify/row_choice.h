@@ -1,7 +1,7 @@
 // Which rows of a tensor a verification compares: a pure function of shape, fraction, seed and name.
 //
-// The rows of each matrix (expert of a stacked tensor) are cut into runs of nearly equal length and one row is drawn from each: a sample is
-// spread over the whole tensor, and every expert gives at least one row.
+// The rows of each matrix (expert of a stacked tensor) are cut into runs of nearly equal length and one row is drawn from each: a
+// sample is spread over the whole tensor, and every expert gives at least one row.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ class RowChoice {
  private:
   uint64_t matrices_;
   uint64_t rows_per_matrix_;
-  uint64_t per_matrix_;   // rows chosen of each
+  uint64_t per_matrix_;  // rows chosen of each
   uint64_t key_;
 };
 

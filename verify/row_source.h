@@ -14,6 +14,8 @@ struct ExpectedTensor {
   std::string name;                // GGUF name
   std::vector<uint64_t> ne;        // innermost first
   std::string class_name;          // "experts", "attention", ...: thresholds are per class
+  // The values went through exp: other converters' libraries round its last bit otherwise.
+  bool computed = false;
 };
 
 struct RowSource {

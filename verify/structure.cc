@@ -29,7 +29,7 @@ void report_missing(const VerifyTarget& target, const std::vector<std::string>& 
 void check_architecture(const GgufFile& first, Report& report) {
   const Metadata& metadata = first.header->metadata;
   const std::string* type = metadata.find_string("general.type");
-  if (type != nullptr && *type == "imatrix") return;   // has no architecture
+  if (type != nullptr && *type == "imatrix") return;  // has no architecture
   const MetadataValue* value = metadata.find("general.architecture");
   if (value == nullptr) return report.error(first.name, "", "general.architecture is missing: no program can load the file");
   const std::string* name = std::get_if<std::string>(value);
@@ -70,10 +70,12 @@ void check_padding(const GgufFile& file, Report& report) try {
       report.error(file.name, "", "padding after " + quoted_tensor(h.tensors[i].name) + " is not zero");
     }
   }
-  if (!is_zero(in, {h.header_end, h.data_offset - h.header_end})) report.error(file.name, "", "padding after the header is not zero");
+  if (!is_zero(in, {h.header_end, h.data_offset - h.header_end}))
+    report.error(file.name, "", "padding after the header is not zero");
   if (h.file_bytes > h.data_end) {
-    report.error(file.name, "", std::to_string(h.file_bytes - h.data_end) + " bytes follow the last tensor, which ends at " +
-                                    std::to_string(h.data_end));
+    report.error(
+        file.name, "",
+        std::to_string(h.file_bytes - h.data_end) + " bytes follow the last tensor, which ends at " + std::to_string(h.data_end));
   }
 } catch (const Error& error) {
   report.error(file.name, error);
@@ -89,8 +91,8 @@ void check_set(std::span<const GgufFile> files, Report& report) {
   try {
     check_gguf_set(set);
   } catch (const Error& error) {
-    const auto named = std::ranges::find_if(
-        files, [&](const GgufFile& f) { return error.message().starts_with(printable(f.name) + ": "); });
+    const auto named =
+        std::ranges::find_if(files, [&](const GgufFile& f) { return error.message().starts_with(printable(f.name) + ": "); });
     report.error(named == files.end() ? "" : named->name, error);
   }
 }

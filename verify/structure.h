@@ -1,5 +1,5 @@
-// Structure of a GGUF set without reading its data: headers, padding, what stands after the last tensor, keys that every loader wants,
-// and that the members of a split belong together.
+// Structure of a GGUF set without reading its data: headers, padding, what stands after the last tensor, keys that every loader
+// wants, and that the members of a split belong together.
 #pragma once
 
 #include <filesystem>
@@ -15,9 +15,9 @@
 namespace ggufmill {
 
 struct GgufFile {
-  std::string name;                    // without folder
+  std::string name;  // without folder
   std::filesystem::path path;
-  std::optional<GgufHeader> header;    // none where the file is missing or its header is refused
+  std::optional<GgufHeader> header;  // none where the file is missing or its header is refused
 };
 
 // Reads the header of every file of the set; missing files and refused headers become findings.

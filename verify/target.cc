@@ -42,8 +42,7 @@ std::map<std::string, VerifyTarget> sets_in(const fs::path& folder) {
       VerifyTarget target = file_target(folder / name);
       stems.insert(target.stem);
       const auto split = parse_split_name(name);
-      const std::string key =
-          split ? split->stem + ".gguf (split in " + std::to_string(split->count) + ")" : name;
+      const std::string key = split ? split->stem + ".gguf (split in " + std::to_string(split->count) + ")" : name;
       sets.emplace(key, std::move(target));
     }
     for (const std::string& suffix : {manifest_file_name(""), sha256sums_file_name("")}) {

@@ -15,9 +15,9 @@ namespace ggufmill {
 
 struct VerifyTarget {
   bool is_checkpoint = false;
-  std::filesystem::path checkpoint = {};   // the folder or file
-  std::filesystem::path folder = {};       // of a GGUF set
-  std::string stem = {};              // of manifest and SHA256SUMS
+  std::filesystem::path checkpoint = {};  // the folder or file
+  std::filesystem::path folder = {};      // of a GGUF set
+  std::string stem = {};                  // of manifest and SHA256SUMS
   std::vector<std::string> files = {};    // in order
 };
 

@@ -8,7 +8,7 @@
 namespace ggufmill {
 namespace {
 
-constexpr uint32_t kFloatBlockElems = 32;   // the relative error of a single tiny value says nothing
+constexpr uint32_t kFloatBlockElems = 32;  // the relative error of a single tiny value says nothing
 
 double relative(double squared_error, double squared_source) {
   if (squared_error == 0) return 0;

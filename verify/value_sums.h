@@ -20,20 +20,20 @@ struct OddValue {
 // Of any number of rows; doubles throughout, added in the order of the calls.
 struct ValueSums {
   uint64_t rows = 0;
-  double squared_error = 0;      // sum d^2, values that are not finite in the source left out everywhere here
-  double squared_source = 0;     // sum x^2
-  double squared_decoded = 0;    // sum y^2
-  double product = 0;            // sum x y
+  double squared_error = 0;    // sum d^2, values that are not finite in the source left out everywhere here
+  double squared_source = 0;   // sum x^2
+  double squared_decoded = 0;  // sum y^2
+  double product = 0;          // sum x y
   double max_error = 0;
   WorstBlock worst_block;        // by sqrt(sum d^2 / sum x^2) over a block of the type
   uint64_t nonfinite_count = 0;  // NaN or Inf where the source is finite
   std::optional<OddValue> first_nonfinite;
-  uint64_t inexact_count = 0;    // not the source's bits, rounded to the type (only rows given with `rounded`)
+  uint64_t inexact_count = 0;  // not the source's bits, rounded to the type (only rows given with `rounded`)
   std::optional<OddValue> first_inexact;
 
   // sqrt(sum d^2 / sum x^2): 0 where all is zero, infinity where only the source is.
   double relative_rmse() const;
-  double cosine() const;         // 1 where both are zero
+  double cosine() const;  // 1 where both are zero
   void merge(const ValueSums& later);
 };
 

@@ -13,10 +13,10 @@
 namespace ggufmill {
 
 struct ValueOptions {
-  double sample = 0.01;                        // fraction of rows of each tensor, at least one of each matrix
-  bool full = false;                           // all rows
+  double sample = 0.01;  // fraction of rows of each tensor, at least one of each matrix
+  bool full = false;     // all rows
   uint64_t seed = 0;
-  std::map<std::string, double> max_error;     // class -> largest relative RMSE, in place of the type's own bound
+  std::map<std::string, double> max_error = {};  // class -> largest relative RMSE, in place of the type's own bound
   unsigned threads = 1;
 };
 

@@ -23,7 +23,8 @@ TEST(Checksums, AManifestThatHoldsIsBelieved) {
   set.folder().write(SmallSet::sums_name(), good.substr(0, good.size() - 1));
   EXPECT_EQ(lines_of(set.verify()), (Lines{"error m.SHA256SUMS [] line 3 does not end in a newline"}));
   set.folder().write(SmallSet::sums_name(), good + kHex + "  x\n");
-  EXPECT_EQ(lines_of(set.verify()), (Lines{"error m.SHA256SUMS [] line 4 is \"" + kHex + "  x\", m.manifest.json makes it missing"}));
+  EXPECT_EQ(lines_of(set.verify()),
+            (Lines{"error m.SHA256SUMS [] line 4 is \"" + kHex + "  x\", m.manifest.json makes it missing"}));
   set.folder().write(SmallSet::sums_name(), "");
   EXPECT_TRUE(lines_of(set.verify())[0].starts_with("error m.SHA256SUMS [] line 1 is missing, m.manifest.json makes it \""));
 }
@@ -78,12 +79,15 @@ TEST(Checksums, LinesThatSha256sumDoesNotWrite) {
   EXPECT_EQ(lines(ours), Lines());
   EXPECT_EQ(lines(ours + ours), (Lines{"error m.SHA256SUMS [] line 2 lists m-00001-of-00002.gguf again"}));
   EXPECT_EQ(lines("\n"), (Lines{"error m.SHA256SUMS [] line 1 is not \"SHA-256  NAME\": \" \""}));
-  EXPECT_EQ(lines(std::string(64, 'A') + "  x"), (Lines{"error m.SHA256SUMS [] line 1 is not \"SHA-256  NAME\": \"" + std::string(64, 'A') + "  x\""}));
+  EXPECT_EQ(lines(std::string(64, 'A') + "  x"),
+            (Lines{"error m.SHA256SUMS [] line 1 is not \"SHA-256  NAME\": \"" + std::string(64, 'A') + "  x\""}));
   EXPECT_EQ(lines(kHex + " x.gguf\n"), (Lines{"error m.SHA256SUMS [] line 1 is not \"SHA-256  NAME\": \"" + kHex + " x.gguf\""}));
   EXPECT_EQ(lines(kHex + "  ..\n"), (Lines{"error m.SHA256SUMS [] line 1 is not \"SHA-256  NAME\": \"" + kHex + "  ..\""}));
-  EXPECT_EQ(lines(kHex + "  a\x1b[2J\n"), (Lines{"error m.SHA256SUMS [] line 1 is not \"SHA-256  NAME\": \"" + kHex + "  a\\x1b[2J\""}));
+  EXPECT_EQ(lines(kHex + "  a\x1b[2J\n"),
+            (Lines{"error m.SHA256SUMS [] line 1 is not \"SHA-256  NAME\": \"" + kHex + "  a\\x1b[2J\""}));
   for (const char* name : {"../x", "/etc/passwd", "a/b"}) {
-    EXPECT_EQ(lines(kHex + "  " + name + "\n"), (Lines{std::string("error m.SHA256SUMS [] line 1 names a file of another folder: \"") + name + "\""}));
+    EXPECT_EQ(lines(kHex + "  " + name + "\n"),
+              (Lines{std::string("error m.SHA256SUMS [] line 1 names a file of another folder: \"") + name + "\""}));
   }
   EXPECT_EQ(lines(kHex + "  gone.gguf\n"), (Lines{"error gone.gguf [] is missing, although m.SHA256SUMS lists it"}));
   set.folder().write("other.gguf", "");
@@ -92,7 +96,7 @@ TEST(Checksums, LinesThatSha256sumDoesNotWrite) {
 
 TEST(Checksums, FilesTooLargeToBeChecksums) {
   SmallSet set;
-  std::filesystem::resize_file(set.folder() .path() / SmallSet::manifest_name(), 1ull << 30);
+  std::filesystem::resize_file(set.folder().path() / SmallSet::manifest_name(), 1ull << 30);
   const Report report = set.verify();
   EXPECT_FALSE(report.ok());
   EXPECT_EQ(report.findings[0].file, "m.manifest.json");
@@ -103,10 +107,12 @@ TEST(Hashes, AStaleManifestIsTold) {
   set.manifest().tensors[0].ne = {6};
   set.manifest().tensors[1].name = "renamed";
   set.write_checksums();
-  EXPECT_EQ(lines_of(set.verify()),
-            (Lines{"error m.manifest.json [a] is listed as F32 [6] at 256, 20 bytes, m-00001-of-00002.gguf has F32 [5] at 256, 20 bytes",
-                   "error m.manifest.json [b] is not listed, but in m-00001-of-00002.gguf",
-                   "error m.manifest.json [renamed] is listed, but not in m-00001-of-00002.gguf"}));
+  EXPECT_EQ(
+      lines_of(set.verify()),
+      (Lines{
+          "error m.manifest.json [a] is listed as F32 [6] at 224, 20 bytes, m-00001-of-00002.gguf has F32 [5] at 224, 20 bytes",
+          "error m.manifest.json [b] is not listed, but in m-00001-of-00002.gguf",
+          "error m.manifest.json [renamed] is listed, but not in m-00001-of-00002.gguf"}));
 }
 
 TEST(Hashes, AManifestThatContradictsItself) {
@@ -114,9 +120,10 @@ TEST(Hashes, AManifestThatContradictsItself) {
   set.manifest().tensors[1].hash = xxh128(as_bytes("other"));
   set.manifest().files[0].header_hash = xxh128(as_bytes("other"));
   set.write_checksums();
-  EXPECT_EQ(lines_of(set.verify()),
-            (Lines{"error m.manifest.json [] XXH3-128 of the header is not that of m-00001-of-00002.gguf, whose SHA-256 is as recorded",
-                   "error m.manifest.json [b] XXH3-128 is not that of m-00001-of-00002.gguf, whose SHA-256 is as recorded"}));
+  EXPECT_EQ(
+      lines_of(set.verify()),
+      (Lines{"error m.manifest.json [] XXH3-128 of the header is not that of m-00001-of-00002.gguf, whose SHA-256 is as recorded",
+             "error m.manifest.json [b] XXH3-128 is not that of m-00001-of-00002.gguf, whose SHA-256 is as recorded"}));
 }
 
 TEST(Hashes, ExtentsOfAHostileManifest) {
@@ -125,17 +132,16 @@ TEST(Hashes, ExtentsOfAHostileManifest) {
   set.manifest().tensors[2].extent = {good.file_offset, 1ull << 60};
   set.write_checksums();
   Lines lines = lines_of(set.verify());
-  EXPECT_EQ(lines[0], "error m-00002-of-00002.gguf [c] data ends at " + std::to_string(good.file_offset + (1ull << 60)) + ", the file has " +
-                          std::to_string(set.files()[1].bytes.size()) + " bytes (truncated?)");
+  EXPECT_EQ(lines[0], "error m-00002-of-00002.gguf [c] data ends at " + std::to_string(good.file_offset + (1ull << 60)) +
+                          ", the file has " + std::to_string(set.files()[1].bytes.size()) + " bytes (truncated?)");
   set.manifest().tensors[2].extent = {0, 32};
   set.write_checksums();
   EXPECT_EQ(lines_of(set.verify())[0], "error m.manifest.json [c] has bytes of m-00002-of-00002.gguf twice, at 0");
   set.manifest().tensors[2].extent = good;
   set.manifest().files[1].header_bytes = ~0ull;
   set.write_checksums();
-  EXPECT_EQ(lines_of(set.verify())[0],
-            "error m-00002-of-00002.gguf [] header ends at 18446744073709551615, the file has " +
-                std::to_string(set.files()[1].bytes.size()) + " bytes (truncated?)");
+  EXPECT_EQ(lines_of(set.verify())[0], "error m-00002-of-00002.gguf [] header ends at 18446744073709551615, the file has " +
+                                           std::to_string(set.files()[1].bytes.size()) + " bytes (truncated?)");
 }
 
 TEST(Hashes, AFileThatIsNotListed) {
@@ -154,8 +160,8 @@ TEST(Hashes, AnOtherSizeAndAnOtherHash) {
   const SmallFile& f = set.files()[0];
   EXPECT_EQ(lines_of(set.verify()), (Lines{"error m-00001-of-00002.gguf [] has " + std::to_string(f.bytes.size()) +
                                                " bytes, m.manifest.json says " + std::to_string(f.bytes.size() + 1),
-                                           "error m-00001-of-00002.gguf [] SHA-256 is " + f.file.sha256.hex() + ", m.manifest.json says " +
-                                               sha256(as_bytes("other")).hex()}));
+                                           "error m-00001-of-00002.gguf [] SHA-256 is " + f.file.sha256.hex() +
+                                               ", m.manifest.json says " + sha256(as_bytes("other")).hex()}));
 }
 
 TEST(Hashes, PartsAcrossReads) {
@@ -180,7 +186,7 @@ TEST(Hashes, PartsAcrossReads) {
     const Checksums sums = load_checksums(target, report);
     check_hashes(files, sums, 2, report);
     Lines all = lines_of(report);
-    all.erase(all.begin());   // SHA256SUMS is missing
+    all.erase(all.begin());  // SHA256SUMS is missing
     return all;
   };
   EXPECT_EQ(lines(), Lines());

@@ -53,10 +53,12 @@ TEST_F(HubSnapshot, DifferingFilesAreNamed) {
   folder_.write("models--org--Name/blobs/" + shard, shard_bytes('b'));
   folder_.write("models--org--Name/blobs/" + tokenizer, "Large");
   folder_.write("models--org--Name/blobs/" + git_blob_sha1(as_bytes("{}")), "{ }");
-  EXPECT_EQ(lines_for(snapshot()),
-            (Lines{"error model.safetensors [] SHA-256 is " + sha256(as_bytes(shard_bytes('b'))).hex() + ", the hub says " + shard,
-                   "error config.json [] git SHA-1 is " + git_blob_sha1(as_bytes("{ }")) + ", the hub says " + git_blob_sha1(as_bytes("{}")),
-                   "error tokenizer.json [] SHA-256 is " + sha256(as_bytes("Large")).hex() + ", the hub says " + tokenizer}));
+  EXPECT_EQ(
+      lines_for(snapshot()),
+      (Lines{"error model.safetensors [] SHA-256 is " + sha256(as_bytes(shard_bytes('b'))).hex() + ", the hub says " + shard,
+             "error config.json [] git SHA-1 is " + git_blob_sha1(as_bytes("{ }")) + ", the hub says " +
+                 git_blob_sha1(as_bytes("{}")),
+             "error tokenizer.json [] SHA-256 is " + sha256(as_bytes("Large")).hex() + ", the hub says " + tokenizer}));
 }
 
 TEST_F(HubSnapshot, ALinkThatLeadsNowhere) {
@@ -79,10 +81,12 @@ TEST(Download, FilesWithoutAKnownHashAreNamed) {
                                              "model.safetensors, config.json"}));
   for (int k = 0; k < 9; ++k) folder.write("note" + std::to_string(k), "");
   folder.write(".gitattributes", "");
-  EXPECT_EQ(lines_for(folder.path()), (Lines{"warning  [] 11 of 11 files have no known hash, so only their structure is checked: "
-                                             "model.safetensors, config.json, note0, note1, note2, note3, note4, note5 and 3 more"}));
-  EXPECT_EQ(lines_for(folder / "model.safetensors"), (Lines{"warning  [] 1 of 1 files have no known hash, so only their structure is "
-                                                            "checked: model.safetensors"}));
+  EXPECT_EQ(lines_for(folder.path()),
+            (Lines{"warning  [] 11 of 11 files have no known hash, so only their structure is checked: "
+                   "model.safetensors, config.json, note0, note1, note2, note3, note4, note5 and 3 more"}));
+  EXPECT_EQ(lines_for(folder / "model.safetensors"),
+            (Lines{"warning  [] 1 of 1 files have no known hash, so only their structure is "
+                   "checked: model.safetensors"}));
 }
 
 TEST(Download, LocalDirMetadata) {

@@ -21,7 +21,7 @@ struct SmallTensor {
   std::string name;
   GgmlType type;
   std::vector<uint64_t> ne;
-  std::vector<float> values;   // row after row
+  std::vector<float> values;  // row after row
 };
 
 // One GGUF file of the tensors, and what a manifest says of it.
@@ -53,8 +53,16 @@ inline SmallFile small_file(const std::string& name, const Metadata& metadata, c
   out.file = {name, out.bytes.size(), sha256(as_bytes(out.bytes)), header.size(), xxh128(as_bytes(header))};
   for (const GgufTensor& e : entries) {
     const std::string_view bytes = std::string_view(data).substr(e.extent.file_offset, e.extent.bytes);
-    out.tensors.push_back({e.name, e.type, e.ne, name, {header.size() + e.extent.file_offset, e.extent.bytes}, xxh128(as_bytes(bytes)),
-                           0.0, std::nullopt, 0, 0});
+    out.tensors.push_back({e.name,
+                           e.type,
+                           e.ne,
+                           name,
+                           {header.size() + e.extent.file_offset, e.extent.bytes},
+                           xxh128(as_bytes(bytes)),
+                           0.0,
+                           std::nullopt,
+                           0,
+                           0});
   }
   return out;
 }
@@ -74,8 +82,8 @@ inline std::vector<float> ramp(size_t n, float scale) {
   return values;
 }
 
-// m-00001-of-00002.gguf with "a" (F32, 5 values) and "b" (Q8_0, 2 rows of 32), m-00002-of-00002.gguf with "c" (Q8_0, 3 experts of 2
-// rows of 32); manifest and SHA256SUMS.
+// m-00001-of-00002.gguf with "a" (F32, 5 values) and "b" (Q8_0, 2 rows of 32), m-00002-of-00002.gguf with "c" (Q8_0, 3 experts of
+// 2 rows of 32); manifest and SHA256SUMS.
 class SmallSet {
  public:
   SmallSet() {
@@ -116,7 +124,9 @@ class SmallSet {
     return source;
   }
 
-  Report verify(const std::string& out = "m.gguf") const { return verify_output({.out = folder_.path() / out, .source = {}, .values = {}}); }
+  Report verify(const std::string& out = "m.gguf") const {
+    return verify_output({.out = folder_.path() / out, .source = {}, .values = {}});
+  }
 
  private:
   TempFolder folder_;

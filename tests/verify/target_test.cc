@@ -58,19 +58,23 @@ TEST(FindTarget, Ambiguous) {
   folder.write("m-00001-of-00003.gguf", "");
   folder.write("b.manifest.json", "");
   const std::string two = "m.gguf (split in 2), m.gguf (split in 3)";
-  expect_error(Exit::kUsage, (folder / "m.gguf").string() + ": holds 2 GGUF sets: " + two, [&] { find_target(folder / "m.gguf"); });
-  expect_error(Exit::kUsage, folder.path().string() + ": holds 3 GGUF sets: b.gguf (missing), " + two, [&] { find_target(folder.path()); });
+  expect_error(Exit::kUsage, (folder / "m.gguf").string() + ": holds 2 GGUF sets: " + two,
+               [&] { find_target(folder / "m.gguf"); });
+  expect_error(Exit::kUsage, folder.path().string() + ": holds 3 GGUF sets: b.gguf (missing), " + two,
+               [&] { find_target(folder.path()); });
   EXPECT_EQ(find_target(folder / "m-00001-of-00002.gguf").files.size(), 2u);
 }
 
 TEST(FindTarget, NothingThere) {
   TempFolder folder;
   folder.write("config.json", "{}");
-  expect_error(Exit::kDifference, folder.path().string() + ": holds neither GGUF files nor a checkpoint (config.json and *.safetensors)",
+  expect_error(Exit::kDifference,
+               folder.path().string() + ": holds neither GGUF files nor a checkpoint (config.json and *.safetensors)",
                [&] { find_target(folder.path()); });
   expect_error(Exit::kDifference, (folder / "no/x.gguf").string() + ": no such file or folder, and no split of that name",
                [&] { find_target(folder / "no/x.gguf"); });
-  expect_error(Exit::kDifference, "nowhere.gguf: no such file or folder, and no split of that name", [] { find_target("nowhere.gguf"); });
+  expect_error(Exit::kDifference, "nowhere.gguf: no such file or folder, and no split of that name",
+               [] { find_target("nowhere.gguf"); });
 }
 
 }  // namespace

@@ -29,7 +29,9 @@ TEST(RowChoice, OneOfEachRunAndEveryExpert) {
   const RowChoice some(1000, 1, 0.0301, 7, "t");
   ASSERT_EQ(some.size(), 31u);
   for (uint64_t i = 0; i < 31; ++i) {
-    if (i > 0) EXPECT_GT(some[i], some[i - 1]);
+    if (i > 0) {
+      EXPECT_GT(some[i], some[i - 1]);
+    }
     EXPECT_NEAR(static_cast<double>(some[i]), (static_cast<double>(i) + 0.5) * 1000 / 31, 33);
   }
   EXPECT_EQ(RowChoice(1, 1, 0.01, 0, "t").size(), 1u);
@@ -55,7 +57,7 @@ TEST(ValueSums, FiguresOfARow) {
   EXPECT_DOUBLE_EQ(sums.relative_rmse(), 0.2);
   EXPECT_DOUBLE_EQ(sums.cosine(), 25 / (5 * std::sqrt(26)));
   EXPECT_EQ(sums.max_error, 1);
-  EXPECT_EQ(sums.worst_block, (WorstBlock{7, 2, std::numeric_limits<double>::infinity()}));   // zeros that became something else
+  EXPECT_EQ(sums.worst_block, (WorstBlock{7, 2, std::numeric_limits<double>::infinity()}));  // zeros that became something else
 }
 
 TEST(ValueSums, ZerosAndMerge) {
@@ -81,13 +83,13 @@ TEST(ValueSums, NonFiniteValues) {
   add_row(sums, 3, std::vector<float>{nan, inf, 1, 2}, std::vector<float>{0, 0, inf, nan}, {}, 1);
   EXPECT_EQ(sums.nonfinite_count, 2u);
   EXPECT_EQ(sums.first_nonfinite->column, 2u);
-  EXPECT_EQ(sums.relative_rmse(), 0);   // nothing finite on both sides
+  EXPECT_EQ(sums.relative_rmse(), 0);  // nothing finite on both sides
   ValueSums exact;
   const std::vector<float> x = {nan, inf, -inf, 0.0f};
   add_row(exact, 0, x, x, x, 1);
   EXPECT_EQ(exact.inexact_count, 0u);
   add_row(exact, 1, x, std::vector<float>{-nan, inf, -inf, -0.0f}, x, 1);
-  EXPECT_EQ(exact.inexact_count, 1u);   // any NaN is a NaN, but -0 is not 0
+  EXPECT_EQ(exact.inexact_count, 1u);  // any NaN is a NaN, but -0 is not 0
   EXPECT_EQ(exact.first_inexact->column, 3u);
 }
 
@@ -106,7 +108,8 @@ TEST(ErrorBounds, TellEncodedRowsFromOtherRows) {
   uint64_t state = 1;
   const auto draw = [&] {
     float sum = 0;
-    for (int k = 0; k < 12; ++k) sum += static_cast<float>((state = state * 6364136223846793005 + 1442695040888963407) >> 40) / 0x1p24f;
+    for (int k = 0; k < 12; ++k)
+      sum += static_cast<float>((state = state * 6364136223846793005 + 1442695040888963407) >> 40) / 0x1p24f;
     return 0.02f * (sum - 6);
   };
   for (float& v : row) v = draw();
@@ -129,7 +132,11 @@ TEST(ParallelFor, EveryTaskOnceAndTheFirstErrorThrown) {
   parallel_for(calls.size(), 4, [&](size_t i) { ++calls[i]; });
   EXPECT_EQ(calls, std::vector<int>(1000, 1));
   parallel_for(0, 4, [](size_t) { FAIL(); });
-  EXPECT_THROW(parallel_for(10, 3, [](size_t i) { if (i == 5) throw Error(Exit::kSystem, "five"); }), Error);
+  EXPECT_THROW(parallel_for(10, 3,
+                            [](size_t i) {
+                              if (i == 5) throw Error(Exit::kSystem, "five");
+                            }),
+               Error);
 }
 
 class Values : public testing::Test {
@@ -139,7 +146,8 @@ class Values : public testing::Test {
     const std::vector<uint64_t> ne = {32, stored.size() / 32};
     return lines(small_file("m.gguf", {}, {{"t", type, ne, std::move(stored)}}).bytes, ne, std::move(expected), options);
   }
-  Lines lines(const std::string& bytes, std::vector<uint64_t> ne, std::vector<float> expected, ValueOptions options = {.full = true}) {
+  Lines lines(const std::string& bytes, std::vector<uint64_t> ne, std::vector<float> expected,
+              ValueOptions options = {.full = true}) {
     folder_.write("m.gguf", bytes);
     RowSource source;
     source.tensors = {{"t", ne, "experts"}};
@@ -170,7 +178,7 @@ TEST_F(Values, ReportOfASoundSet) {
     EXPECT_EQ(report.tensors[0].relative_rmse, 0);
     EXPECT_EQ(report.tensors[0].cosine, 1);
     EXPECT_EQ(report.tensors[1].rows_compared, full ? 2u : 1u);
-    EXPECT_EQ(report.tensors[2].rows_compared, full ? 6u : 3u);   // at least one row of each expert
+    EXPECT_EQ(report.tensors[2].rows_compared, full ? 6u : 3u);  // at least one row of each expert
     EXPECT_EQ(report.tensors[2].class_name, "experts");
     EXPECT_EQ(report.tensors[2].type, GgmlType::Q8_0);
     EXPECT_GT(report.tensors[2].relative_rmse, 0);
@@ -210,8 +218,9 @@ TEST_F(Values, BoundsOfAClass) {
   const Lines strict = lines(GgmlType::Q8_0, ramp(32, 1), ramp(32, 1), {.max_error = {{"experts", 1e-6}}});
   ASSERT_EQ(strict.size(), 1u);
   EXPECT_TRUE(strict[0].ends_with("class experts allows 1e-06")) << strict[0];
-  expect_error(Exit::kUsage, "--max-error: no tensor is of class \"expert\"; there are experts",
-               [&] { lines(GgmlType::F32, ramp(32, 1), ramp(32, 1), {.max_error = {{"expert", 1}}}); });
+  expect_error(Exit::kUsage, "--max-error: no tensor is of class \"expert\"; there are experts", [&] {
+    lines(GgmlType::F32, ramp(32, 1), ramp(32, 1), {.max_error = {{"expert", 1}}});
+  });
 }
 
 TEST_F(Values, FloatTypesMustBeTheSourceRounded) {
@@ -220,9 +229,10 @@ TEST_F(Values, FloatTypesMustBeTheSourceRounded) {
   std::vector<float> y = x;
   y[5] = std::nextafter(y[5], 10.0f);
   y[9] += 1;
-  EXPECT_EQ(lines(GgmlType::F32, y, x), (Lines{"error m.gguf [t] 2 values of 1 rows are not the source's in F32: row 0, column 5 is "
-                                               "-0.324999958, the source gives -0.324999988"}));
-  EXPECT_EQ(lines(GgmlType::BF16, y, x).size(), 1u);   // column 5 rounds to the same
+  EXPECT_EQ(lines(GgmlType::F32, y, x),
+            (Lines{"error m.gguf [t] 2 values of 1 rows are not the source's in F32: row 0, column 5 is "
+                   "-0.324999988, the source gives -0.325000018"}));
+  EXPECT_EQ(lines(GgmlType::BF16, y, x).size(), 1u);  // column 5 rounds to the same
   EXPECT_NE(report_.findings[0].message.find("column 9"), std::string::npos);
 }
 
@@ -230,14 +240,15 @@ TEST_F(Values, NanAndInfWhereTheSourceHasNone) {
   std::vector<float> x = ramp(64, 1), y = x;
   y[40] = std::nanf("");
   y[41] = std::numeric_limits<float>::infinity();
-  EXPECT_EQ(lines(GgmlType::F32, y, x), (Lines{"error m.gguf [t] row 1, column 8 is nan (and 1 more values in 2 rows), the source has -2.25"}));
+  EXPECT_EQ(lines(GgmlType::F32, y, x),
+            (Lines{"error m.gguf [t] row 1, column 8 is nan (and 1 more values in 2 rows), the source has -2.25"}));
   x[40] = std::nanf("");
   x[41] = std::numeric_limits<float>::infinity();
   EXPECT_EQ(lines(GgmlType::F32, x, x), Lines());
-  x[0] = 1e6f;   // more than F16 holds
+  x[0] = 1e6f;  // more than F16 holds
   EXPECT_EQ(lines(GgmlType::F16, x, x), (Lines{"error m.gguf [t] row 0, column 0 is inf, the source has 1e+06"}));
   std::string blocks = small_file("m.gguf", {}, {{"t", GgmlType::Q8_0, {32}, ramp(32, 1)}}).bytes;
-  blocks[blocks.size() - 64 + 1] = 0x7C;   // the block's f16 scale becomes infinite
+  blocks[blocks.size() - 64 + 1] = 0x7C;  // the block's f16 scale becomes infinite
   blocks[blocks.size() - 64] = 0;
   EXPECT_TRUE(lines(blocks, {32}, ramp(32, 1))[0].starts_with("error m.gguf [t] row 0, column 0 is "));
 }
@@ -251,7 +262,7 @@ TEST_F(Values, ShapesAndNames) {
   EXPECT_EQ(run(source, {}), (Lines{"error m.gguf [t] is not in the source, or in the file twice",
                                     "error  [u] is in the source, but not in the GGUF files"}));
   folder_.write("m.gguf", "GGUF");
-  EXPECT_EQ(run(source, {}).size(), 1u);   // the refused header; "u" may be behind it
+  EXPECT_EQ(run(source, {}).size(), 1u);  // the refused header; "u" may be behind it
 }
 
 TEST_F(Values, TypesThatCannotBeDecodedAreAWarning) {
