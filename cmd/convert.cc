@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 
+#include "cmd/class_sums.h"
 #include "cmd/progress_json.h"
 #include "cmd/progress_text.h"
 #include "cmd/signals.h"
@@ -17,42 +18,35 @@
 namespace ggufmill {
 namespace {
 
-struct ClassSum {
-  uint64_t tensors = 0, elems = 0, bytes = 0;
-  std::map<std::string, uint64_t> types;     // tensors of a type
+struct ClassError {
   double squared_share = 0;                  // sum of elems x relative_rmse^2
   std::string worst_tensor;
-  double worst_rmse = -1;
+  double worst_rmse = 0;
 };
 
-std::string type_list(const ClassSum& sum) {
-  std::string out;
-  for (const auto& [type, n] : sum.types) out += (out.empty() ? "" : " ") + type;
-  return out;
+std::map<TensorClass, ClassError> class_errors(const Plan& plan, const Manifest& manifest) {
+  std::map<TensorClass, ClassError> errors;
+  for (size_t i = 0; i < plan.tensors.size(); ++i) {
+    const PlannedTensor& t = plan.tensors[i];
+    ClassError& e = errors[t.tensor_class];
+    const double rmse = manifest.tensors[i].relative_rmse.value_or(0);
+    e.squared_share += static_cast<double>(t.elems()) * rmse * rmse;
+    if (rmse > e.worst_rmse) e.worst_rmse = rmse, e.worst_tensor = t.name;
+  }
+  return errors;
 }
 
 // What became of each class, from the finished manifest.
 void print_summary(const Plan& plan, const Manifest& manifest, std::ostream& out) {
-  std::map<TensorClass, ClassSum> classes;
-  for (size_t i = 0; i < plan.tensors.size(); ++i) {
-    const PlannedTensor& t = plan.tensors[i];
-    ClassSum& sum = classes[t.tensor_class];
-    const double rmse = manifest.tensors[i].relative_rmse.value_or(0);
-    ++sum.tensors;
-    sum.elems += t.elems();
-    sum.bytes += t.extent.bytes;
-    ++sum.types[std::string(name(t.type))];
-    sum.squared_share += static_cast<double>(t.elems()) * rmse * rmse;
-    if (rmse > sum.worst_rmse) sum.worst_rmse = rmse, sum.worst_tensor = t.name;
-  }
   using enum TextTable::Align;
   TextTable table({{"class", kLeft}, {"tensors", kRight}, {"weights", kRight}, {"types", kLeft}, {"size", kRight}, {"bits/weight", kRight},
                    {"rel. error", kRight}, {"worst tensor", kLeft}});
-  for (const auto& [tensor_class, sum] : classes) {
-    const double elems = static_cast<double>(sum.elems);
-    table.row({std::string(name(tensor_class)), std::to_string(sum.tensors), format_count(sum.elems), type_list(sum), format_bytes(sum.bytes),
-               format_fixed(8.0 * static_cast<double>(sum.bytes) / elems, 2), format_fixed(std::sqrt(sum.squared_share / elems), 5),
-               sum.worst_rmse > 0 ? printable(sum.worst_tensor) : ""});
+  std::map<TensorClass, ClassError> errors = class_errors(plan, manifest);
+  for (const auto& [tensor_class, sum] : class_sums(plan)) {
+    const ClassError& e = errors[tensor_class];
+    table.row({std::string(name(tensor_class)), std::to_string(sum.tensors), format_count(sum.elems), sum.type_names(), format_bytes(sum.bytes),
+               format_fixed(bits_per_weight(sum.bytes, sum.elems), 2),
+               format_fixed(std::sqrt(e.squared_share / static_cast<double>(sum.elems)), 5), printable(e.worst_tensor)});
   }
   table.print(out);
 }
@@ -84,7 +78,8 @@ int run_convert(const JobOptions& options, const std::string& command_line, cons
   run.break_lock = options.break_lock;
   run.program_version = version;
   if (run_plan(job.plan, run, *events, stop_requested()) == Outcome::kStopped) {
-    std::cerr << "\nstopped; this resumes it: " << command_line << std::endl;
+    events.reset();   // its bar is gone from the terminal's line
+    std::cerr << "stopped; this resumes it: " << command_line << std::endl;
     raise_again();
   }
   if (!options.json && !options.quiet) {

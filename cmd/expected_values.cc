@@ -56,7 +56,9 @@ RowSource expected_values(const std::string& source, const std::vector<std::stri
   opened->plan = std::move(*chosen);
   opened->rows.emplace(opened->plan);
   RowSource out;
-  for (const PlannedTensor& t : opened->plan.tensors) out.tensors.push_back({t.name, t.ne, std::string(name(t.tensor_class))});
+  for (const PlannedTensor& t : opened->plan.tensors) {
+    out.tensors.push_back({t.name, t.ne, std::string(name(t.tensor_class)), t.op != ValueOp::kNone});
+  }
   out.read_row = [opened](size_t tensor, uint64_t row, std::span<float> values) { opened->rows->read(tensor, row, values); };
   return out;
 }

@@ -53,8 +53,10 @@ void print_json(const Inspection& inspection, std::ostream& out) {
   }
   j["tensors"] = Json::array();
   for (const InspectedTensor& t : inspection.tensors) {
-    j["tensors"].push_back(
-        {{"name", t.name}, {"type", t.type}, {"shape", t.shape}, {"bytes", t.bytes}, {"file", inspection.files[t.file].name}});
+    Json entry = {
+        {"name", t.name}, {"type", t.type}, {"shape", t.shape}, {"bytes", t.bytes}, {"file", inspection.files[t.file].name}};
+    if (t.seen) entry["tokens"] = {{"least", t.seen->least}, {"most", t.seen->most}, {"never_seen", t.seen->never}};
+    j["tensors"].push_back(std::move(entry));
   }
   j["findings"] = Json::array();
   for (const Finding& f : inspection.findings) {
@@ -86,7 +88,8 @@ void print_types(const Inspection& inspection, std::ostream& out) {
   std::vector<std::pair<std::string, TypeSum>> by_bytes(types.begin(), types.end());
   std::ranges::stable_sort(by_bytes, std::greater<>(), [](const auto& t) { return t.second.bytes; });
   using enum TextTable::Align;
-  TextTable table({{"type"}, {"tensors", kRight}, {"parameters", kRight}, {"size", kRight}, {"share", kRight}, {"bits/weight", kRight}});
+  TextTable table(
+      {{"type"}, {"tensors", kRight}, {"parameters", kRight}, {"size", kRight}, {"share", kRight}, {"bits/weight", kRight}});
   const auto row = [&](const std::string& type, const TypeSum& sum) {
     const double share = all_bytes == 0 ? 0 : 100.0 * static_cast<double>(sum.bytes) / static_cast<double>(all_bytes);
     table.row({type, std::to_string(sum.tensors), format_count(sum.elems), format_bytes(sum.bytes), format_fixed(share, 1) + " %",
@@ -117,14 +120,21 @@ void print_files(const Inspection& inspection, bool verbose, std::ostream& out) 
   print_rest(inspection.files.size(), shown, "files", out);
 }
 
+std::string tokens_text(const SeenTokens& seen) {
+  const std::string most = format_fixed(seen.most, 0);
+  return seen.least == seen.most ? most : format_fixed(seen.least, 0) + " to " + most;
+}
+
 void print_tensors(const Inspection& inspection, bool verbose, std::ostream& out) {
   if (inspection.tensors.empty()) return;
   const size_t shown = verbose ? inspection.tensors.size() : std::min(inspection.tensors.size(), kMaxTensorsShown);
   using enum TextTable::Align;
-  TextTable table({{"tensor"}, {"type"}, {"shape"}, {"bytes", kRight}, {"file", kRight}});
+  const bool is_imatrix = inspection.format == "imatrix";
+  TextTable table({{"tensor"}, {"type"}, {"shape"}, {"bytes", kRight}, {is_imatrix ? "tokens" : "file", kRight}});
   for (size_t i = 0; i < shown; ++i) {
     const InspectedTensor& t = inspection.tensors[i];
-    table.row({printable(t.name, 64), t.type, shape_text(t.shape), std::to_string(t.bytes), std::to_string(t.file + 1)});
+    table.row({printable(t.name, 64), t.type, shape_text(t.shape), std::to_string(t.bytes),
+               is_imatrix ? tokens_text(*t.seen) : std::to_string(t.file + 1)});
   }
   out << '\n';
   table.print(out);
@@ -145,7 +155,7 @@ void print_text(const Inspection& inspection, bool verbose, std::ostream& out) {
   }
   print_metadata(inspection, verbose, out);
   if (inspection.files.size() > 1) print_files(inspection, verbose, out);
-  print_types(inspection, out);
+  if (inspection.format != "imatrix") print_types(inspection, out);
   print_tensors(inspection, verbose, out);
 }
 

@@ -7,9 +7,9 @@
 namespace ggufmill {
 
 struct InspectOptions {
-  std::filesystem::path path;   // a hub name is resolved before
+  std::filesystem::path path = {};  // a hub name is resolved before
   bool json = false;
-  bool verbose = false;         // every key and tensor, nothing cut
+  bool verbose = false;  // every key and tensor, nothing cut
 };
 
 // Prints to `out`; kOk. Throws kBadInput for a path that holds none of them.

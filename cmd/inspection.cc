@@ -55,10 +55,11 @@ Json long_array(const std::string& type, uint64_t length) { return {{"type", typ
 
 InspectedKey inspected_key(const std::string& key, const MetadataValue& value) {
   const bool is_long = array_length(value).value_or(0) > kMaxArrayShown;
-  Json j = is_long ? long_array(type_name(value), *array_length(value)) : std::visit([](const auto& v) { return array_json(v); }, value);
+  Json j = is_long ? long_array(type_name(value), *array_length(value))
+                   : std::visit([](const auto& v) { return array_json(v); }, value);
   std::string text = to_text(value, kTextChars);
   const std::string type = type_name(value);
-  if (text.starts_with(type + " x ")) text = text.substr(type.size() + 1);   // the type has a column of its own
+  if (text.starts_with(type + " x ")) text = text.substr(type.size() + 1);  // the type has a column of its own
   return {key, type, std::move(j), std::move(text)};
 }
 
@@ -80,12 +81,18 @@ Json config_json(simdjson::dom::element e, int depth = 0) {
       }
       return j;
     }
-    case element_type::STRING: return std::string(e.get_string().value());
-    case element_type::INT64: return e.get_int64().value();
-    case element_type::UINT64: return e.get_uint64().value();
-    case element_type::DOUBLE: return number_json(e.get_double().value());
-    case element_type::BOOL: return e.get_bool().value();
-    case element_type::NULL_VALUE: break;
+    case element_type::STRING:
+      return std::string(e.get_string().value());
+    case element_type::INT64:
+      return e.get_int64().value();
+    case element_type::UINT64:
+      return e.get_uint64().value();
+    case element_type::DOUBLE:
+      return number_json(e.get_double().value());
+    case element_type::BOOL:
+      return e.get_bool().value();
+    case element_type::NULL_VALUE:
+      break;
   }
   return nullptr;
 }
@@ -113,15 +120,30 @@ Inspection inspect_checkpoint(const fs::path& path) {
   return inspection;
 }
 
-void add_gguf_files(const GgufSet& set, Inspection& inspection) {
-  for (size_t i = 0; i < set.paths.size(); ++i) {
-    const GgufHeader& header = set.headers[i];
-    inspection.files.push_back({set.paths[i].filename().string(), header.file_bytes});
-    for (const GgufTensor& t : header.tensors) {
-      inspection.tensors.push_back({t.name, std::string(name(t.type)), t.ne, t.elems(), t.extent.bytes, i});
-    }
+void add_metadata(const Metadata& metadata, Inspection& inspection) {
+  for (const auto& [key, value] : metadata.entries()) inspection.metadata.push_back(inspected_key(key, value));
+}
+
+Inspection inspect_imatrix(const fs::path& path, const Metadata& metadata) {
+  const Imatrix imatrix(path);
+  Inspection inspection{.format = "imatrix", .title = {}, .metadata = {}, .files = {}, .tensors = {}, .findings = {}};
+  uint64_t never = 0;
+  for (const ImatrixEntry& entry : imatrix.entries()) {
+    const auto [least, most] = std::ranges::minmax_element(entry.counts);
+    const SeenTokens seen{*least, *most, static_cast<uint64_t>(std::ranges::count(entry.counts, 0.0f))};
+    inspection.tensors.push_back(
+        {entry.tensor, "F32", {entry.n_in, entry.n_mat}, entry.n_in * entry.n_mat, entry.sums.bytes, 0, seen});
+    never += seen.never;
+    if (seen.never == 0) continue;
+    const std::string what = counted(seen.never, "expert") + " of " + std::to_string(entry.n_mat) + " never seen";
+    inspection.findings.push_back({Severity::kWarning, "", entry.tensor, entry.n_mat == 1 ? "never seen" : what});
   }
-  for (const auto& [key, value] : set.headers[0].metadata.entries()) inspection.metadata.push_back(inspected_key(key, value));
+  inspection.title = "importance matrix: " + counted(imatrix.entries().size(), "tensor") + ", " +
+                     counted(imatrix.chunk_count(), "chunk") + ", " + counted(imatrix.datasets().size(), "dataset") +
+                     ", experts never seen: " + std::to_string(never);
+  inspection.files.push_back({path.filename().string(), imatrix.file().bytes()});
+  add_metadata(metadata, inspection);
+  return inspection;
 }
 
 bool is_imatrix(const Metadata& metadata) {
@@ -129,29 +151,17 @@ bool is_imatrix(const Metadata& metadata) {
   return type != nullptr && *type == "imatrix";
 }
 
-Inspection inspect_imatrix(const fs::path& path, const GgufSet& set) {
-  const Imatrix imatrix(path);
-  Inspection inspection{.format = "imatrix", .title = {}, .metadata = {}, .files = {}, .tensors = {}, .findings = {}};
-  uint64_t unseen = 0;
-  for (const ImatrixEntry& entry : imatrix.entries()) {
-    const auto zeros = static_cast<uint64_t>(std::ranges::count(entry.counts, 0.0f));
-    unseen += zeros;
-    if (zeros == 0) continue;
-    const std::string what = entry.n_mat == 1 ? "has no data" : counted(zeros, "expert") + " of " + std::to_string(entry.n_mat) + " never seen";
-    inspection.findings.push_back({Severity::kWarning, "", entry.tensor, what});
-  }
-  inspection.title = "importance matrix: " + counted(imatrix.entries().size(), "tensor") + ", " + counted(imatrix.chunk_count(), "chunk") +
-                     ", " + counted(imatrix.datasets().size(), "dataset") + ", " + counted(unseen, "matri") + (unseen == 1 ? "x" : "ces") +
-                     " never seen";
-  add_gguf_files(set, inspection);
-  return inspection;
-}
-
 Inspection inspect_gguf(const fs::path& path) {
   const GgufSet set = open_gguf_set(path);
-  if (is_imatrix(set.headers[0].metadata)) return inspect_imatrix(path, set);
+  if (is_imatrix(set.headers[0].metadata)) return inspect_imatrix(path, set.headers[0].metadata);
   Inspection inspection{.format = "gguf", .title = {}, .metadata = {}, .files = {}, .tensors = {}, .findings = {}};
-  add_gguf_files(set, inspection);
+  add_metadata(set.headers[0].metadata, inspection);
+  for (size_t i = 0; i < set.paths.size(); ++i) {
+    inspection.files.push_back({set.paths[i].filename().string(), set.headers[i].file_bytes});
+    for (const GgufTensor& t : set.headers[i].tensors) {
+      inspection.tensors.push_back({t.name, std::string(name(t.type)), t.ne, t.elems(), t.extent.bytes, i});
+    }
+  }
   const std::string* architecture = set.headers[0].metadata.find_string("general.architecture");
   inspection.title = "GGUF version " + std::to_string(set.headers[0].version) + ", " +
                      (architecture ? printable(*architecture) : "no architecture") + ": " + counted(set.paths.size(), "file");

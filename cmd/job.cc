@@ -54,15 +54,17 @@ PlanOptions plan_options(const JobOptions& options, const OutputPlace& place) {
   return out;
 }
 
-// OUT never is, and never lies over, a source file.
+// OUT never is, and never lies over, a file that is read.
 void refuse_source_as_output(const Job& job) {
-  if (!fs::is_directory(job.place.folder)) return;
+  std::error_code unreadable;
+  if (!fs::is_directory(job.place.folder, unreadable)) return;
+  std::vector<fs::path> sources;
+  for (const Shard& shard : job.plan.shards) sources.push_back(shard.path);
+  if (job.plan.imatrix != nullptr) sources.push_back(job.plan.imatrix->file().path());
   for (const fs::path& path : existing_outputs(job.place.folder, job.plan.stem)) {
-    std::error_code unreadable;
-    for (const Shard& shard : job.plan.shards) {
-      if (fs::equivalent(path, shard.path, unreadable)) {
-        throw Error(Exit::kCannotCreate, printable(path.string(), 4096) + ": is the source file " + printable(shard.name));
-      }
+    for (const fs::path& source : sources) {
+      if (!fs::equivalent(path, source, unreadable)) continue;
+      throw Error(Exit::kCannotCreate, printable(path.string(), 4096) + ": is the source file " + printable(source.filename().string()));
     }
   }
 }
@@ -88,7 +90,8 @@ unsigned usable_cores() {
 
 OutputPlace resolve_output(const std::string& out, bool create) {
   const fs::path path = out;
-  if (fs::is_directory(path)) return {path, ""};
+  std::error_code unreadable;
+  if (fs::is_directory(path, unreadable)) return {path, ""};
   if (out.ends_with('/')) {
     std::error_code failed;
     if (create) fs::create_directories(path, failed);
@@ -99,7 +102,7 @@ OutputPlace resolve_output(const std::string& out, bool create) {
     throw Error(Exit::kUsage, "-o " + printable(out, 4096) + ": expected a path that ends in .gguf, or a folder (an existing one, or ending in '/')");
   }
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
-  if (!fs::is_directory(folder) && create) {
+  if (create && !fs::is_directory(folder, unreadable)) {
     throw Error(Exit::kCannotCreate, printable(folder.string(), 4096) + ": no such folder", "mkdir -p " + printable(folder.string(), 4096));
   }
   return {folder, path.stem().string()};

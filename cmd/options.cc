@@ -29,7 +29,7 @@ constexpr const char* kShortHelp = R"(ggufmill turns very large model checkpoint
   ggufmill convert SOURCE -o OUT.gguf  one pass over the source, quantized GGUF out
   ggufmill verify OUT --source SOURCE  hashes, structure and values of the result
 
-SOURCE is a Hugging Face folder, a hub cache snapshot or a hub name such as nvidia/... that the local cache holds.
+SOURCE is a Hugging Face folder, a hub cache snapshot or a hub name such as org/name that the local cache holds.
 'ggufmill --help' lists all commands, 'ggufmill COMMAND --help' shows flags and examples.
 )";
 
@@ -49,6 +49,11 @@ std::string shell_line(int argc, char** argv) {
     out += (out.empty() ? "" : " ") + shell_word(argv[i]);
   }
   return out;
+}
+
+// A GGUF path as it stands (the stem of a split is no file), else a source by path or hub name.
+std::filesystem::path path_or_hub_name(const std::string& given) {
+  return given.ends_with(".gguf") ? std::filesystem::path(given) : resolve_source(given, hub_cache());
 }
 
 class OptionTree {
@@ -133,7 +138,7 @@ class OptionTree {
 
   void add_convert() {
     CLI::App* c = command(app_, "convert", "one pass over the source, quantized GGUF out",
-                          "  ggufmill convert NVIDIA-Nemotron-3-Ultra-550B-A55B-BF16 -o out/ --imatrix imatrix.gguf\n"
+                          "  ggufmill convert model/ -o out/ --imatrix imatrix.gguf\n"
                           "  ggufmill convert model/ -o model-q8.gguf -r Q8_0\n"
                           "  ggufmill convert model/ -o out/ -t 'blk\\.(0|1)\\..*exps=Q4_K' --split-max-size 20G\n",
                           [this] { return run_convert(convert_, resume_line_, kVersion); });
@@ -142,8 +147,8 @@ class OptionTree {
 
   void add_plan() {
     CLI::App* c = command(app_, "plan", "what convert would do, without doing it",
-                          "  ggufmill plan NVIDIA-Nemotron-3-Ultra-550B-A55B-BF16\n"
-                          "  ggufmill plan model/ -r nemotron3-4bit -v\n"
+                          "  ggufmill plan model/\n"
+                          "  ggufmill plan model/ -r mine.toml -v\n"
                           "  ggufmill plan model/ --json | jq .total_bytes\n",
                           [this] { return run_plan_command(plan_); });
     add_job_options(*c, plan_);
@@ -153,7 +158,7 @@ class OptionTree {
     CLI::App* c = command(app_, "verify", "integrity of an output or a download; with --source its values too",
                           "  ggufmill verify out/model.gguf\n"
                           "  ggufmill verify out/model.gguf --source model/ --full\n"
-                          "  ggufmill verify NVIDIA-Nemotron-3-Ultra-550B-A55B-BF16      (a download, before conversion)\n",
+                          "  ggufmill verify model/                         (a download, before conversion)\n",
                           [this] { return verify(); });
     c->add_option("OUT", verify_out_, "GGUF file, split member or stem, folder, or a checkpoint folder")->required();
     c->add_option("--source", verify_source_, "compare the dequantized values with this checkpoint");
@@ -167,9 +172,7 @@ class OptionTree {
   }
 
   int verify() {
-    // OUT may be a checkpoint by its hub name.
-    verify_.out = std::filesystem::exists(verify_out_) || verify_out_.ends_with(".gguf") ? std::filesystem::path(verify_out_)
-                                                                                         : resolve_source(verify_out_, hub_cache());
+    verify_.out = path_or_hub_name(verify_out_);
     if (!verify_source_.empty()) {
       verify_.source = [this](const std::vector<std::string>& names) { return expected_values(verify_source_, names); };
     }
@@ -190,7 +193,7 @@ class OptionTree {
                           "  ggufmill inspect model/\n"
                           "  ggufmill inspect out/model-00001-of-00006.gguf --json\n",
                           [this] {
-                            inspect_.path = resolve_source(inspect_source_, hub_cache());
+                            inspect_.path = path_or_hub_name(inspect_source_);
                             return run_inspect(inspect_);
                           });
     c->add_option("PATH", inspect_source_, "checkpoint folder, GGUF, importance matrix or hub name")->required();
@@ -203,7 +206,7 @@ class OptionTree {
     recipe->require_subcommand(1);
     CLI::App* list = command(*recipe, "list", "the recipes that ship with the program", "  ggufmill recipe list\n", [this] { return run_recipe_list(recipe_json_); });
     list->add_flag("--json", recipe_json_, "JSON on stdout");
-    CLI::App* show = command(*recipe, "show", "the text of a recipe", "  ggufmill recipe show nemotron3-3bit > mine.toml\n", [this] { return run_recipe_show(recipe_name_); });
+    CLI::App* show = command(*recipe, "show", "the text of a recipe", "  ggufmill recipe show NAME > mine.toml\n", [this] { return run_recipe_show(recipe_name_); });
     show->add_option("NAME", recipe_name_)->required();
     CLI::App* check = command(*recipe, "check", "checks a recipe file; with SOURCE, what it would do", "  ggufmill recipe check mine.toml model/\n",
                               [this] { return run_recipe_check(recipe_name_, recipe_source_); });
@@ -231,7 +234,8 @@ class OptionTree {
     for (const std::string& extra : app_.remaining(true)) {
       const std::string word = extra.substr(0, extra.find('='));
       const std::string near = nearest_word(word, known);
-      return Error(Exit::kUsage, command + ": unknown " + (word.starts_with('-') ? "flag " : "argument ") + printable(extra),
+      const char* kind = word.starts_with('-') ? "flag " : where == &app_ ? "command " : "argument ";
+      return Error(Exit::kUsage, (where == &app_ ? "" : command + ": ") + "unknown " + kind + printable(extra),
                    near.empty() ? help : "did you mean " + near + "?");
     }
     std::string text = e.what();

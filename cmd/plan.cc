@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <iostream>
-#include <map>
 #include <nlohmann/json.hpp>
 
+#include "cmd/class_sums.h"
 #include "cmd/sizes.h"
 #include "cmd/text_table.h"
 #include "convert/estimate.h"
 #include "convert/executor.h"
+#include "convert/part_files.h"
 #include "formats/error.h"
 #include "formats/file.h"
 
@@ -17,38 +18,20 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct ClassSum {
-  uint64_t tensors = 0, elems = 0, bytes = 0;
-  std::map<std::string, uint64_t> type_bytes;
-};
+namespace fs = std::filesystem;
 
-std::map<TensorClass, ClassSum> class_sums(const Plan& plan) {
-  std::map<TensorClass, ClassSum> sums;
-  for (const PlannedTensor& t : plan.tensors) {
-    ClassSum& sum = sums[t.tensor_class];
-    ++sum.tensors;
-    sum.elems += t.elems();
-    sum.bytes += t.extent.bytes;
-    sum.type_bytes[std::string(name(t.type))] += t.extent.bytes;
-  }
-  return sums;
+// The folder itself, or where it is still to be made the one above that is there.
+fs::path existing_folder(const fs::path& folder) {
+  std::error_code unreadable;
+  fs::path at = fs::absolute(folder, unreadable);
+  while (!fs::is_directory(at, unreadable) && at.has_relative_path()) at = at.parent_path();
+  return at;
 }
-
-double bits(uint64_t bytes, uint64_t elems) { return elems == 0 ? 0 : 8.0 * static_cast<double>(bytes) / static_cast<double>(elems); }
 
 // Too little disk is a finding of a plan, not an error. An interrupted run's blocks count as had.
 void add_disk_finding(const Job& job, std::vector<Finding>& findings) {
-  namespace fs = std::filesystem;
-  if (!fs::is_directory(job.place.folder)) return;
-  uint64_t owned = 0;
-  const fs::path work = work_folder_path(job.plan, job.place.folder);
-  if (fs::is_directory(work)) {
-    for (const auto& entry : fs::directory_iterator(work)) {
-      if (entry.path().extension() == ".part") owned += OutputFile(entry.path(), OutputFile::Mode::kReopen).allocated_bytes();
-    }
-  }
-  const uint64_t needed = job.plan.total_bytes() - std::min(owned, job.plan.total_bytes());
-  const uint64_t free = free_disk_bytes(job.place.folder);
+  const uint64_t needed = disk_bytes_needed(job.plan, work_folder_path(job.plan, job.place.folder));
+  const uint64_t free = free_disk_bytes(existing_folder(job.place.folder));
   if (needed <= free) return;
   findings.push_back({Severity::kWarning, "", "", "not enough disk space: " + format_bytes(needed) + " are needed, " + format_bytes(free) + " are free"});
 }
@@ -61,7 +44,7 @@ void print_json(const Job& job, const std::vector<Finding>& findings) {
   out["recipe"] = plan.recipe_name;
   out["total_bytes"] = plan.total_bytes();
   out["parameters"] = plan.parameters();
-  out["bits_per_weight"] = bits(plan.total_bytes(), plan.parameters());
+  out["bits_per_weight"] = bits_per_weight(plan.total_bytes(), plan.parameters());
   out["source_bytes"] = plan.source_bytes();
   out["files"] = Json::array();
   for (const PlannedFile& f : plan.files) out["files"].push_back({{"path", f.name}, {"bytes", f.bytes}});
@@ -88,14 +71,12 @@ void print_classes(const Plan& plan) {
   TextTable table({{"class", kLeft}, {"tensors", kRight}, {"weights", kRight}, {"types", kLeft}, {"size", kRight}, {"bits/weight", kRight}, {"share", kRight}});
   const double all = static_cast<double>(std::max<uint64_t>(1, plan.total_bytes()));
   for (const auto& [tensor_class, sum] : class_sums(plan)) {
-    std::string types;
-    for (const auto& [type, bytes] : sum.type_bytes) types += (types.empty() ? "" : " ") + type;
-    table.row({std::string(name(tensor_class)), std::to_string(sum.tensors), format_count(sum.elems), types, format_bytes(sum.bytes),
-               format_fixed(bits(sum.bytes, sum.elems), 2), format_fixed(100 * static_cast<double>(sum.bytes) / all, 1) + " %"});
+    table.row({std::string(name(tensor_class)), std::to_string(sum.tensors), format_count(sum.elems), sum.type_names(), format_bytes(sum.bytes),
+               format_fixed(bits_per_weight(sum.bytes, sum.elems), 2), format_fixed(100 * static_cast<double>(sum.bytes) / all, 1) + " %"});
   }
   table.rule();
   table.row({"total", std::to_string(plan.tensors.size()), format_count(plan.parameters()), "", format_bytes(plan.total_bytes()),
-             format_fixed(bits(plan.total_bytes(), plan.parameters()), 2), "100.0 %"});
+             format_fixed(bits_per_weight(plan.total_bytes(), plan.parameters()), 2), "100.0 %"});
   table.print(std::cout);
 }
 
@@ -113,7 +94,7 @@ void print_tensors(const Plan& plan) {
 
 void print_text(const Job& job, const JobOptions& options, const std::vector<Finding>& findings) {
   const Plan& plan = job.plan;
-  std::cout << plan.model_name << " (" << plan.architecture << "): " << format_bytes(plan.source_bytes()) << " in " << plan.shards.size()
+  std::cout << printable(plan.model_name) << " (" << plan.architecture << "): " << format_bytes(plan.source_bytes()) << " in " << plan.shards.size()
             << (plan.shards.size() == 1 ? " shard" : " shards") << ", recipe " << plan.recipe_name << "\n\n";
   if (options.verbose) {
     print_tensors(plan);

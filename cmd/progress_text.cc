@@ -37,6 +37,8 @@ bool is_dumb() {
 ProgressText::ProgressText(Verbosity verbosity)
     : verbosity_(verbosity), terminal_(isatty(STDERR_FILENO) != 0 && !is_dumb()), color_(terminal_ && !is_set("NO_COLOR")), last_(Clock::now()) {}
 
+ProgressText::~ProgressText() { clear_line(); }
+
 void ProgressText::clear_line() {
   if (drawn_) std::cerr << "\r\033[K" << std::flush;
   drawn_ = false;
@@ -50,7 +52,7 @@ void ProgressText::line(const std::string& text) {
 
 void ProgressText::planned(const Plan& plan) {
   const double bits = 8.0 * static_cast<double>(plan.total_bytes()) / static_cast<double>(std::max<uint64_t>(1, plan.parameters()));
-  line(plan.model_name + ": " + format_count(plan.parameters()) + " parameters, " + format_bytes(plan.source_bytes()) + " in " +
+  line(printable(plan.model_name) + ": " + format_count(plan.parameters()) + " parameters, " + format_bytes(plan.source_bytes()) + " in " +
        std::to_string(plan.shards.size()) + " shards -> " + plan.recipe_name + ", " + format_bytes(plan.total_bytes()) + " in " +
        std::to_string(plan.files.size()) + (plan.files.size() == 1 ? " file, " : " files, ") + format_fixed(bits, 2) + " bits per weight");
   for (const Finding& f : plan.findings) {

@@ -15,6 +15,7 @@ enum class Verbosity { kQuiet, kNormal, kVerbose };
 class ProgressText : public EventSink {
  public:
   explicit ProgressText(Verbosity verbosity);
+  ~ProgressText() override;               // an error message begins on a clean line
   void planned(const Plan& plan) override;
   void resumed(uint64_t bytes_kept) override;
   void progress(const Progress& progress) override;

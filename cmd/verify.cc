@@ -82,7 +82,8 @@ void print_findings(const VerifyOptions& options, const Report& report, std::ost
     if (!f.tensor.empty()) out << quoted_tensor(f.tensor) << ": ";
     out << printable(f.message, 4096) << '\n';
   }
-  if (shown < report.findings.size()) out << "... and " << counted(report.findings.size() - shown, "more finding") << " (-v shows all)\n";
+  if (shown < report.findings.size())
+    out << "... and " << counted(report.findings.size() - shown, "more finding") << " (-v shows all)\n";
 }
 
 // Errors of all tensors of one class and type.
@@ -107,8 +108,15 @@ void print_classes(const Report& report, std::ostream& out) {
     if (g.worst == nullptr || t.relative_rmse > g.worst->relative_rmse) g.worst = &t;
   }
   using enum TextTable::Align;
-  TextTable table({{"class"}, {"type"}, {"tensors", kRight}, {"rows", kRight}, {"rel. RMSE", kRight}, {"worst", kRight},
-                   {"cosine", kRight}, {"max error", kRight}, {"worst tensor"}});
+  TextTable table({{"class"},
+                   {"type"},
+                   {"tensors", kRight},
+                   {"rows", kRight},
+                   {"rel. RMSE", kRight},
+                   {"worst", kRight},
+                   {"cosine", kRight},
+                   {"max error", kRight},
+                   {"worst tensor"}});
   for (const auto& [key, g] : groups) {
     char cosine[32];
     std::snprintf(cosine, sizeof(cosine), "%.6f", g.lowest_cosine);
@@ -124,7 +132,13 @@ void print_classes(const Report& report, std::ostream& out) {
 
 void print_tensors(const Report& report, std::ostream& out) {
   using enum TextTable::Align;
-  TextTable table({{"tensor"}, {"class"}, {"type"}, {"rows", kRight}, {"rel. RMSE", kRight}, {"cosine", kRight}, {"max error", kRight},
+  TextTable table({{"tensor"},
+                   {"class"},
+                   {"type"},
+                   {"rows", kRight},
+                   {"rel. RMSE", kRight},
+                   {"cosine", kRight},
+                   {"max error", kRight},
                    {"worst block"}});
   for (const TensorReport& t : report.tensors) {
     char cosine[32];

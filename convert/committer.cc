@@ -92,6 +92,11 @@ void Committer::stop() {
   thread_.join();
 }
 
+void Committer::check() {
+  const std::lock_guard lock(mutex_);
+  if (failure_) std::rethrow_exception(failure_);
+}
+
 void Committer::finish() {
   stop();
   if (failure_) std::rethrow_exception(failure_);

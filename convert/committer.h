@@ -33,7 +33,9 @@ class Committer {
   void add(RowsRecord record);
   void add(ShardHashRecord record);
   void add(FileHashRecord record);
-  // Commits everything that waits and stops the thread; throws what went wrong.
+  // Throws what an earlier commit failed with, so that a run ends soon after it.
+  void check();
+  // Commits everything that waits and stops the thread; throws what went wrong. Nobody adds any more.
   void finish();
 
  private:

@@ -5,6 +5,7 @@
 #include <tbb/parallel_pipeline.h>
 
 #include <algorithm>
+#include <cassert>
 #include <chrono>
 #include <mutex>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "convert/hash_cursors.h"
 #include "convert/journal.h"
 #include "convert/ledger.h"
+#include "convert/part_files.h"
 #include "convert/resume.h"
 #include "convert/tiles.h"
 #include "convert/work_folder.h"
@@ -24,9 +26,6 @@ namespace ggufmill {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Room for the journal, manifest and SHA256SUMS beside the output files.
-constexpr uint64_t kSideFilesBytes = 4 << 20;
 
 double cpu_seconds() {
   rusage usage;
@@ -47,30 +46,15 @@ void refuse_existing(const Plan& plan, const RunOptions& options) {
   throw Error(Exit::kCannotCreate, printable(existing[0].string(), 4096) + ": exists already", "--force replaces it once the new files are complete");
 }
 
-// Compares what the plan still needs with what the disk has; blocks that an interrupted run owns count as had.
-void check_disk_space(const Plan& plan, const fs::path& folder, const WorkFolder& work) {
-  uint64_t needed = kSideFilesBytes;
-  for (const PlannedFile& f : plan.files) {
-    const fs::path part = work.part(f.name);
-    const uint64_t owned = fs::exists(part) ? OutputFile(part, OutputFile::Mode::kReopen).allocated_bytes() : 0;
-    needed += f.bytes - std::min(f.bytes, owned);
+// A run that is refused before its first byte leaves nothing behind.
+void check_room(const Plan& plan, const RunOptions& options, bool interrupted, WorkFolder& work) {
+  try {
+    refuse_existing(plan, options);
+    check_disk_space(plan, options.folder, work.path());
+  } catch (const Error&) {
+    if (!interrupted) work.remove();
+    throw;
   }
-  const uint64_t free = free_disk_bytes(folder);
-  if (needed <= free) return;
-  throw Error(Exit::kSystem, printable(folder.string(), 4096) + ": not enough disk space: " + std::to_string(needed) + " bytes are needed, " +
-                                 std::to_string(free) + " are free", "free " + std::to_string(needed - free) + " bytes or write to another disk");
-}
-
-std::vector<OutputFile> open_parts(const Plan& plan, const WorkFolder& work, const Ledger& ledger) {
-  std::vector<OutputFile> parts;
-  for (uint32_t f = 0; f < plan.files.size(); ++f) {
-    const fs::path path = work.part(plan.files[f].name);
-    parts.emplace_back(path, fs::exists(path) ? OutputFile::Mode::kReopen : OutputFile::Mode::kCreate);
-    parts.back().reserve(plan.files[f].bytes);
-    if (!ledger.file_hash(f)) parts.back().write_exact(0, plan.files[f].header);
-  }
-  sync_folder(work.path());
-  return parts;
 }
 
 // The three stages of the pipeline and what they share.
@@ -87,29 +71,27 @@ class Run {
         budget_(tile_budget(plan, options.memory_bytes, options.threads)),
         reader_(plan, ledger, budget_.tile_elems, options.hash_sources),
         committer_(plan, journal, parts, [this] { report_progress(); }),
-        cursors_(plan, ledger, parts, std::min(4u, options.threads / 4 + 1), [this](FileHashRecord record) { file_hashed(std::move(record)); }) {
+        cursors_(plan, ledger, parts, std::min(4u, options.threads / 4 + 1), stop,
+                 [this](FileHashRecord record) { file_hashed(std::move(record)); }) {
     if (plan.imatrix != nullptr) importance_.emplace(*plan.imatrix);
     tiles_.resize(budget_.live_tiles);
     for (Tile& tile : tiles_) free_.push_back(&tile);
   }
 
-  // True when everything is done and durable.
+  // True when everything is done and durable, false when it was stopped.
   bool run() {
     try {
       run_pipeline();
+      if (stop_) cursors_.end_early();
+      cursors_.finish();
     } catch (...) {
-      ledger_.cancel();
+      cursors_.end_early();
       commit_quietly();
       throw;
     }
-    if (stop_ && !complete()) {
-      ledger_.cancel();
-      committer_.finish();
-      return false;
-    }
-    cursors_.finish();
     committer_.finish();
-    return true;
+    assert((stop_ || complete()) && "only a stop leaves something undone");
+    return complete();
   }
 
   uint64_t bytes_read() const { return reader_.bytes_read(); }
@@ -127,13 +109,14 @@ class Run {
   }
 
   Tile* read(tbb::flow_control& flow) {
+    committer_.check();
     Tile* tile;
     {
       const std::lock_guard lock(mutex_);
       tile = free_.back();   // as many tiles as tokens: never empty here
       free_.pop_back();
     }
-    if (stop_ || !reader_.next(*tile)) {
+    if (stop_ || ledger_.cancelled() || !reader_.next(*tile)) {   // cancelled: a hash cursor failed, and finish() says why
       give_back(tile);
       flow.stop();
       return nullptr;
@@ -216,6 +199,9 @@ class Run {
     for (uint32_t s = 0; s < plan_.shards.size() && options_.hash_sources; ++s) {
       if (!ledger_.shard_hash(s)) return false;
     }
+    for (uint32_t f = 0; f < plan_.files.size(); ++f) {
+      if (!ledger_.file_hash(f)) return false;
+    }
     return true;
   }
 
@@ -254,30 +240,34 @@ fs::path work_folder_path(const Plan& plan, const fs::path& folder) { return fol
 
 Outcome run_plan(const Plan& plan, const RunOptions& options, EventSink& events, const std::atomic<bool>& stop) {
   const auto start = std::chrono::steady_clock::now();
+  tile_budget(plan, options.memory_bytes, options.threads);   // throws where --memory is too small
+  check_name_lengths(plan, options.folder);
 
   // From here nobody else works on this output.
   const fs::path work_path = work_folder_path(plan, options.folder);
   if (!fs::exists(work_path / "journal")) refuse_existing(plan, options);
   WorkFolder work(work_path, options.break_lock);
   if (options.restart) {
-    restore_old(options.folder, work);
+    undo_renames(options.folder, work);
+    refuse_existing(plan, options);
     work.discard_work();
   }
 
   // From here the ledger says what is done, and the journal what must be done again.
   Journal journal(work.journal());
   Ledger ledger(plan);
-  const Resumed resumed = resume(plan, work, journal, ledger);
+  Resumed resumed = resume(plan, work, journal, ledger, stop);
+  if (resumed.stopped) return Outcome::kStopped;
   RunFigures figures;
   figures.bytes_kept = resumed.finish ? plan.total_bytes() : ledger.done_bytes();
   if (resumed.interrupted) events.resumed(figures.bytes_kept);
 
   if (resumed.finish) {
+    resumed.finish->replace |= options.force;
     rename_into_place(*resumed.finish, options.folder, plan.stem, work);
   } else {
-    refuse_existing(plan, options);
+    check_room(plan, options, resumed.interrupted, work);
     // From here every output file has its full size.
-    check_disk_space(plan, options.folder, work);
     std::vector<OutputFile> parts = open_parts(plan, work, ledger);
     Run run(plan, options, events, stop, journal, ledger, parts);
     if (!run.run()) return Outcome::kStopped;

@@ -46,13 +46,38 @@ FinishRecord::File text_file(std::string name, std::string_view text) {
 
 // An old set goes into the work folder first, so that old and new files never stand side by side under the stem.
 void move_old_away(const FinishRecord& record, const fs::path& folder, const std::string& stem, const WorkFolder& work) {
+  const fs::path old_folder = work.old_folder();
   for (const fs::path& old : existing_outputs(folder, stem)) {
     const std::string name = old.filename().string();
     const bool ours = std::ranges::any_of(record.files, [&](const auto& f) { return f.name == name && !is_there(work.part(name)); });
     if (ours) continue;   // an interrupted finish had renamed it already
-    fs::create_directories(work.old_folder());
-    fs::rename(old, work.old_folder() / name);
+    if (!is_there(old_folder)) fs::create_directory(old_folder);
+    if (!fs::is_directory(fs::symlink_status(old_folder))) {
+      throw Error(Exit::kCannotCreate, printable(old_folder.string(), 4096) + ": exists and is not a folder");
+    }
+    fs::rename(old, old_folder / name);
   }
+}
+
+// Where renaming is link and unlink, an interruption leaves both names of one file.
+void rename_part(const fs::path& part, const fs::path& to) {
+  std::error_code missing;
+  if (!fs::is_symlink(to) && fs::equivalent(part, to, missing)) {
+    fs::remove(part);
+  } else {
+    rename_no_replace(part, to);
+  }
+}
+
+// The FINISH record of an interrupted run of whatever plan, where the journal can be read.
+std::optional<FinishRecord> find_finish(const WorkFolder& work) {
+  std::optional<FinishRecord> found;
+  if (!fs::is_regular_file(fs::symlink_status(work.journal()))) return found;
+  Journal(work.journal()).replay([&](uint64_t, const JournalRecord& record) {
+    if (const auto* finish = std::get_if<FinishRecord>(&record)) found = *finish;
+    if (std::holds_alternative<VoidRecord>(record)) found.reset();
+  });
+  return found;
 }
 
 }  // namespace
@@ -64,9 +89,9 @@ Manifest make_manifest(const Plan& plan, const Ledger& ledger, std::string_view 
   m.architecture = plan.architecture;
   m.recipe_name = plan.recipe_name;
   m.recipe_sha256 = plan.recipe_hash;
-  if (plan.imatrix != nullptr) m.imatrix = ManifestImatrix{plan.imatrix->file().path().filename().string(), *plan.imatrix_hash};
+  if (plan.imatrix != nullptr) m.imatrix = ManifestImatrix{printable(plan.imatrix->file().path().filename().string()), *plan.imatrix_hash};
   for (uint32_t s = 0; s < plan.shards.size(); ++s) {
-    m.source.push_back({plan.shards[s].name, plan.shards[s].id.bytes, ledger.shard_hash(s)});
+    m.source.push_back({printable(plan.shards[s].name, 4096), plan.shards[s].id.bytes, ledger.shard_hash(s)});
   }
   for (uint32_t f = 0; f < plan.files.size(); ++f) {
     const PlannedFile& file = plan.files[f];
@@ -81,13 +106,15 @@ Manifest make_manifest(const Plan& plan, const Ledger& ledger, std::string_view 
 
 std::vector<fs::path> existing_outputs(const fs::path& folder, const std::string& stem) {
   std::vector<fs::path> found;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    const auto split = parse_split_name(entry.path());
+  std::error_code failed;
+  for (fs::directory_iterator entry(folder, failed), end; !failed && entry != end; entry.increment(failed)) {
+    const std::string name = entry->path().filename().string();
+    const auto split = parse_split_name(entry->path());
     if (name == stem + ".gguf" || name == sha256sums_file_name(stem) || name == manifest_file_name(stem) || (split && split->stem == stem)) {
-      found.push_back(entry.path());
+      found.push_back(entry->path());
     }
   }
+  if (failed) throw system_error(folder.string(), "cannot list the folder", failed.value(), Exit::kCannotCreate);
   std::ranges::sort(found);
   return found;
 }
@@ -110,19 +137,25 @@ FinishRecord write_finish(const Plan& plan, const Manifest& manifest, const Work
   return record;
 }
 
-void restore_old(const fs::path& folder, const WorkFolder& work) {
-  if (!fs::is_directory(fs::symlink_status(work.old_folder()))) return;
-  for (const auto& entry : fs::directory_iterator(work.old_folder())) {
-    const fs::path back = folder / entry.path().filename();
-    if (!is_there(back)) rename_no_replace(entry.path(), back);
+void undo_renames(const fs::path& folder, const WorkFolder& work) {
+  if (const auto finish = find_finish(work)) {
+    for (const FinishRecord::File& file : finish->files) {
+      if (fs::path(file.name).filename() != file.name) continue;   // not a name of ours
+      const fs::path there = folder / file.name, part = work.part(file.name);
+      const bool ours = !is_there(part) && fs::is_regular_file(fs::symlink_status(there)) && fs::file_size(there) == file.bytes;
+      if (ours) rename_no_replace(there, part);
+    }
   }
+  if (!fs::is_directory(fs::symlink_status(work.old_folder()))) return;
+  for (const auto& entry : fs::directory_iterator(work.old_folder())) rename_no_replace(entry.path(), folder / entry.path().filename());
+  sync_folder(folder);
 }
 
 void rename_into_place(const FinishRecord& record, const fs::path& folder, const std::string& stem, WorkFolder& work) {
   if (record.replace) move_old_away(record, folder, stem, work);
   for (const FinishRecord::File& file : record.files) {
     const fs::path part = work.part(file.name);
-    if (is_there(part)) rename_no_replace(part, folder / file.name);
+    if (is_there(part)) rename_part(part, folder / file.name);
     if (!fs::is_regular_file(folder / file.name) || fs::file_size(folder / file.name) != file.bytes) {
       throw Error(Exit::kSystem, printable((folder / file.name).string(), 4096) + ": vanished or changed while the conversion finished",
                   "--restart begins again");

@@ -21,8 +21,9 @@ std::vector<std::filesystem::path> existing_outputs(const std::filesystem::path&
 // Writes SHA256SUMS and manifest as part files and the FINISH record. Every GGUF part must be durable and hashed.
 FinishRecord write_finish(const Plan& plan, const Manifest& manifest, const WorkFolder& work, Journal& journal, bool replace);
 
-// Brings an old set that an interrupted finish had moved away back to `folder`: before its work folder is discarded.
-void restore_old(const std::filesystem::path& folder, const WorkFolder& work);
+// Takes back what an interrupted finish had renamed: new files return to the work folder, older ones from there to `folder`. Before the
+// work folder is discarded. Throws kCannotCreate where an older file cannot return because its name is taken: nothing is lost then.
+void undo_renames(const std::filesystem::path& folder, const WorkFolder& work);
 
 // Moves older files away where `record.replace`, renames what is still in the work folder, fsyncs both folders, removes the work folder. May be
 // called again after any interruption. Throws kCannotCreate where a final name exists and `replace` is false.

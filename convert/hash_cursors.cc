@@ -13,11 +13,13 @@ constexpr uint64_t kDropLag = 256 << 20;
 // Reads a file from its start once, into its SHA-256.
 class PrefixReader {
  public:
-  explicit PrefixReader(const OutputFile& file) : file_(file), buffer_(kReadBytes) {}
+  PrefixReader(const OutputFile& file, const Ledger& ledger, const std::atomic<bool>& stop)
+      : file_(file), ledger_(ledger), stop_(stop), buffer_(kReadBytes) {}
 
-  // The next bytes up to `end`, each part also into `part_hash` where there is one.
-  void read_to(uint64_t end, Xxh128Stream* part_hash) {
+  // The next bytes up to `end`, each part also into `part_hash` where there is one. False where the run is to end.
+  bool read_to(uint64_t end, Xxh128Stream* part_hash) {
     while (offset_ < end) {
+      if (stop_ || ledger_.cancelled()) return false;
       const auto part = std::span(buffer_).first(std::min(kReadBytes, end - offset_));
       file_.start_writeback({offset_, part.size()});
       file_.read_exact(offset_, part);
@@ -29,6 +31,7 @@ class PrefixReader {
         dropped_ += kDropLag;
       }
     }
+    return true;
   }
   Sha256 finish() {
     file_.drop_cache({dropped_, offset_ - dropped_});
@@ -37,6 +40,8 @@ class PrefixReader {
 
  private:
   const OutputFile& file_;
+  const Ledger& ledger_;
+  const std::atomic<bool>& stop_;
   std::vector<std::byte> buffer_;
   Sha256Stream sha256_;
   uint64_t offset_ = 0, dropped_ = 0;
@@ -44,20 +49,33 @@ class PrefixReader {
 
 }  // namespace
 
-HashCursors::HashCursors(const Plan& plan, Ledger& ledger, std::vector<OutputFile>& parts, unsigned threads,
+HashCursors::HashCursors(const Plan& plan, Ledger& ledger, std::vector<OutputFile>& parts, unsigned threads, const std::atomic<bool>& stop,
                          std::function<void(FileHashRecord)> hashed)
-    : plan_(plan), ledger_(ledger), parts_(parts), hashed_(std::move(hashed)) {
+    : plan_(plan), ledger_(ledger), parts_(parts), stop_(stop), hashed_(std::move(hashed)) {
   const size_t n = std::min<size_t>(std::max(1u, threads), plan.files.size());
-  for (size_t i = 0; i < n; ++i) threads_.emplace_back([this] { run(); });
+  try {
+    for (size_t i = 0; i < n; ++i) threads_.emplace_back([this] { run(); });
+  } catch (...) {
+    end_early();   // the system has no more threads: those that run must not outlive this object
+    throw;
+  }
 }
 
-HashCursors::~HashCursors() {
+HashCursors::~HashCursors() { end_early(); }
+
+void HashCursors::join() noexcept {
   for (std::thread& t : threads_) t.join();
+  threads_.clear();
+}
+
+void HashCursors::end_early() noexcept {
+  if (threads_.empty()) return;
+  ledger_.cancel();
+  join();
 }
 
 void HashCursors::finish() {
-  for (std::thread& t : threads_) t.join();
-  threads_.clear();
+  join();
   if (failure_) std::rethrow_exception(failure_);
 }
 
@@ -73,27 +91,26 @@ void HashCursors::run() {
   }
 }
 
-// False when the run was cancelled.
+// False when the run is to end.
 bool HashCursors::hash_file(uint32_t file) {
   const PlannedFile& planned = plan_.files[file];
-  PrefixReader reader(parts_[file]);
+  PrefixReader reader(parts_[file], ledger_, stop_);
   FileHashRecord record;
   record.file = file;
   Xxh128Stream part;
-  reader.read_to(planned.header.size(), &part);
+  if (!reader.read_to(planned.header.size(), &part)) return false;
   record.header_hash = part.finish();
   for (uint32_t i = planned.first_tensor; i < planned.first_tensor + planned.n_tensors; ++i) {
     const PlannedTensor& t = plan_.tensors[i];
-    reader.read_to(t.extent.file_offset, nullptr);   // padding
+    if (!reader.read_to(t.extent.file_offset, nullptr)) return false;   // padding
     part.reset();
     for (uint64_t rows = 0; rows < t.rows();) {
       rows = ledger_.wait_for_prefix(i, rows);
-      if (rows == 0) return false;
-      reader.read_to(t.extent.file_offset + rows * t.row_bytes(), &part);
+      if (rows == 0 || !reader.read_to(t.extent.file_offset + rows * t.row_bytes(), &part)) return false;
     }
     record.tensor_hashes.push_back(part.finish());
   }
-  reader.read_to(planned.bytes, nullptr);
+  if (!reader.read_to(planned.bytes, nullptr)) return false;
   record.sha256 = reader.finish();
   ledger_.add(record);
   hashed_(std::move(record));

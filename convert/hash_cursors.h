@@ -17,21 +17,25 @@ namespace ggufmill {
 
 class HashCursors {
  public:
-  // Starts `threads` threads; `hashed` is called from them for every file whose hash is not in the ledger yet.
-  HashCursors(const Plan& plan, Ledger& ledger, std::vector<OutputFile>& parts, unsigned threads,
+  // Starts `threads` threads; `hashed` is called from them for every file whose hash is not in the ledger yet. They end early, within
+  // one read, once `stop` is set or the ledger is cancelled; what goes wrong in one of them cancels the ledger.
+  HashCursors(const Plan& plan, Ledger& ledger, std::vector<OutputFile>& parts, unsigned threads, const std::atomic<bool>& stop,
               std::function<void(FileHashRecord)> hashed);
   HashCursors(const HashCursors&) = delete;
   HashCursors& operator=(const HashCursors&) = delete;
-  ~HashCursors();      // the ledger must be cancelled or complete
-  void finish();       // waits until all files are hashed; throws what went wrong
+  ~HashCursors();          // as end_early()
+  void finish();           // waits until all files are hashed; throws what went wrong
+  void end_early() noexcept;   // cancels the ledger and waits for the threads: `hashed` is not called any more
 
  private:
+  void join() noexcept;
   void run();
   bool hash_file(uint32_t file);
 
   const Plan& plan_;
   Ledger& ledger_;
   std::vector<OutputFile>& parts_;
+  const std::atomic<bool>& stop_;
   std::function<void(FileHashRecord)> hashed_;
   std::atomic<uint32_t> next_file_{0};
   std::mutex mutex_;

@@ -116,4 +116,9 @@ void Ledger::cancel() {
   changed_.notify_all();
 }
 
+bool Ledger::cancelled() const {
+  const std::lock_guard lock(mutex_);
+  return cancelled_;
+}
+
 }  // namespace ggufmill

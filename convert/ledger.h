@@ -47,6 +47,7 @@ class Ledger {
   // Blocks until more than `rows` rows from the start of `tensor` are done; answers how many are. 0 when cancelled.
   uint64_t wait_for_prefix(uint32_t tensor, uint64_t rows) const;
   void cancel();                                        // wakes every waiter
+  bool cancelled() const;
 
  private:
   struct TensorState {

@@ -10,8 +10,8 @@
 namespace ggufmill {
 namespace {
 
-constexpr uint64_t kMaxConfigBytes = uint64_t{16} << 20;   // config.json has some KB
-constexpr uint32_t kQuantizationVersion = 2;               // ggml.h: GGML_QNT_VERSION
+constexpr uint64_t kMaxConfigBytes = uint64_t{16} << 20;  // config.json has some KB
+constexpr uint32_t kQuantizationVersion = 2;              // ggml.h: GGML_QNT_VERSION
 
 // The order of the file: what it is, its parameters, then its tokenizer.
 Metadata assemble_metadata(const Checkpoint& checkpoint, const Config& config, ArchDescription& description, Model& model) {
@@ -36,7 +36,8 @@ uint64_t ModelTensor::elems() const { return ne[0] * rows(); }
 
 Model describe_model(const Checkpoint& checkpoint, const ModelOptions& options) {
   const std::filesystem::path config_path = checkpoint.file("config.json");
-  if (!checkpoint.has_file("config.json")) throw Error(Exit::kBadInput, config_path.string() + ": missing: the model is described there");
+  if (!checkpoint.has_file("config.json"))
+    throw Error(Exit::kBadInput, config_path.string() + ": missing: the model is described there");
   const Config config(JsonDocument::load(config_path, kMaxConfigBytes));
   const Architecture& architecture = find_architecture(config);
   ArchDescription description = architecture.describe(config, options);
@@ -58,8 +59,9 @@ Model describe_model(const Checkpoint& checkpoint, const ModelOptions& options) 
                                      [](const ModelTensor& tensor) { return tensor.name == "output.weight"; });
     if (!model.left_out.empty() && options.mtp == MtpMode::kInclude) {
       model.findings.push_back({Severity::kWarning, "", model.left_out.front(),
-                                std::to_string(model.left_out.size()) + " tensors of an MTP block that config.json does not announce "
-                                                                        "(num_nextn_predict_layers) are left out"});
+                                std::to_string(model.left_out.size()) +
+                                    " tensors of an MTP block that config.json does not announce "
+                                    "(num_nextn_predict_layers) are left out"});
     }
   }
   model.metadata = assemble_metadata(checkpoint, config, description, model);

@@ -1,7 +1,7 @@
 // What a checkpoint is as a GGUF model, before types are chosen: metadata and tensors with their source rows.
 //
-// describe_model() is the only door to the architecture tables (convert/arch) and the tokenizers (convert/tokenizer). Nothing outside
-// those two folders knows a model's name.
+// describe_model() is the only door to the architecture tables (convert/arch) and the tokenizers (convert/tokenizer). Nothing
+// outside those two folders knows a model's name.
 #pragma once
 
 #include <cstdint>
@@ -44,21 +44,21 @@ struct RowMap {
 // The closed set of value transforms, applied in f32 to the decoded source value.
 enum class ValueOp : uint8_t {
   kNone,
-  kNegExp,   // -exp(x): computed in double, rounded once (A_log -> ssm_a)
+  kNegExp,  // -exp(x): computed in double, rounded once (A_log -> ssm_a)
 };
 
 // A source tensor's contribution: all its elements, seen as rows of the output's row length, land at out_row onwards.
 struct Piece {
-  uint32_t source = 0;     // index into Checkpoint::tensors()
-  uint64_t out_row = 0;    // first row in the output tensor (expert e: e * rows of one expert)
+  uint32_t source = 0;   // index into Checkpoint::tensors()
+  uint64_t out_row = 0;  // first row in the output tensor (expert e: e * rows of one expert)
   uint64_t rows = 0;
 };
 
 // One output tensor.
 struct ModelTensor {
-  std::string name;               // GGUF name
-  std::vector<uint64_t> ne;       // innermost first
-  std::vector<Piece> pieces;      // by out_row, tiling all rows
+  std::string name;           // GGUF name
+  std::vector<uint64_t> ne;   // innermost first
+  std::vector<Piece> pieces;  // by out_row, tiling all rows
   RowMap row_map;
   ValueOp op = ValueOp::kNone;
   // llama.cpp's converter always writes F32 (1-D tensors, norms, routers, conv, names that do not end in ".weight").
@@ -69,20 +69,20 @@ struct ModelTensor {
 };
 
 struct Model {
-  std::string architecture;             // general.architecture
-  std::string name;                     // base of output file names: the repository's name
+  std::string architecture;  // general.architecture
+  std::string name;          // base of output file names: the repository's name
   // Complete, in llama.cpp's order; general.file_type is present with value 0 at its place, and the plan sets it.
   Metadata metadata;
-  std::vector<ModelTensor> tensors;     // order free; the plan sorts by first source offset
-  std::vector<std::string> dropped;     // source tensors left out by name (never weights that the family maps)
-  std::vector<std::string> left_out;    // source tensors of a part that is not wanted: MTP, or all but MTP
+  std::vector<ModelTensor> tensors;   // order free; the plan sorts by first source offset
+  std::vector<std::string> dropped;   // source tensors left out by name (never weights that the family maps)
+  std::vector<std::string> left_out;  // source tensors of a part that is not wanted: MTP, or all but MTP
   std::vector<Finding> findings;
   // Facts that recipes may use.
-  uint32_t n_layers = 0;                // blocks without MTP
-  int64_t mtp_block = -1;               // index of the block that holds MTP, -1 without (or left out)
+  uint32_t n_layers = 0;   // blocks without MTP
+  int64_t mtp_block = -1;  // index of the block that holds MTP, -1 without (or left out)
   uint32_t n_experts = 0;
-  double gqa_ratio = 1;                 // heads per kv head, where the model has attention
-  bool tied_output = false;             // no output.weight: token_embd serves as both
+  double gqa_ratio = 1;      // heads per kv head, where the model has attention
+  bool tied_output = false;  // no output.weight: token_embd serves as both
 };
 
 // Throws kBadInput: unknown architecture (with the nearest known), missing or contradicting config fields, tensors that no rule

@@ -8,12 +8,12 @@
 namespace ggufmill {
 namespace {
 
-constexpr uint64_t kMaxReadmeBytes = uint64_t{32} << 20;           // model cards have up to some hundred KB
+constexpr uint64_t kMaxReadmeBytes = uint64_t{32} << 20;  // model cards have up to some hundred KB
 constexpr uint64_t kMaxGenerationConfigBytes = uint64_t{1} << 20;
 
 // general.sampling.*, in the converter's order.
 struct SamplingKey {
-  const char* field;   // of generation_config.json
+  const char* field;  // of generation_config.json
   const char* key;
   GgufValueType type;
 };
@@ -146,7 +146,8 @@ std::string_view hub_id_of_url(std::string_view url) {
 }
 
 // general.base_model.* or general.dataset.*: a count, then per entry the parts of its id, its URL or its own fields.
-void add_entries(const std::vector<CardEntry>& entries, const std::string& prefix, const ParameterCounts& counts, Metadata& metadata) {
+void add_entries(const std::vector<CardEntry>& entries, const std::string& prefix, const ParameterCounts& counts,
+                 Metadata& metadata) {
   metadata.set(prefix + "count", static_cast<uint32_t>(entries.size()));
   for (size_t i = 0; i < entries.size(); ++i) {
     const CardEntry& entry = entries[i];

@@ -27,8 +27,8 @@ struct CardField {
 
 // A base model or data set that the card names by mapping instead of by id.
 struct CardEntry {
-  std::string id;                  // "org/name" or a URL; empty for a mapping
-  std::vector<CardField> fields;   // of a mapping
+  std::string id;                 // "org/name" or a URL; empty for a mapping
+  std::vector<CardField> fields;  // of a mapping
 };
 
 struct ModelCard {
@@ -38,8 +38,8 @@ struct ModelCard {
   const CardField* find(std::string_view name) const;
 };
 
-// Parses the YAML between the leading "---" lines; an empty card where there are none. Throws kBadInput ("WHERE: ...") for YAML that
-// cannot be read.
+// Parses the YAML between the leading "---" lines; an empty card where there are none. Throws kBadInput ("WHERE: ...") for YAML
+// that cannot be read.
 ModelCard parse_model_card(std::string_view readme, const std::string& where);
 
 // Appends general.type and all descriptive general.* keys. A card or generation_config.json that cannot be read is a finding.

@@ -6,19 +6,20 @@
 //   tags:
 //   - nvidia
 //   ---
-// Every scalar is taken as text ("no" stays "no", 1.0 stays "1.0"). Anchors and aliases are refused before parsing: with them a few
-// lines stand for gigabytes.
+// Every scalar is taken as text ("no" stays "no", 1.0 stays "1.0"). Aliases are refused: with them a few lines stand for
+// gigabytes. Nesting is limited by yaml-cpp (500 levels).
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <sstream>
 
 #include "convert/model_card.h"
 
 namespace ggufmill {
 namespace {
 
-constexpr size_t kMaxFrontMatterBytes = size_t{1} << 20;   // the largest cards have some ten KB
-constexpr int kMaxYamlDepth = 32;                          // yaml-cpp recurses; cards are three deep
+constexpr size_t kMaxFrontMatterBytes = size_t{1} << 20;  // the largest cards have some ten KB
 
 // Lines between the first line "---" and the next; "" without them. Tabs become two spaces, as the converter does.
 std::string front_matter(std::string_view readme) {
@@ -40,26 +41,25 @@ std::string front_matter(std::string_view readme) {
   return yaml;
 }
 
-// True where nesting stays below kMaxYamlDepth by a count that errs on the safe side: open brackets, and indentation of any one line
-// (each level of a block needs a column, "- - -" a dash).
-bool is_shallow(std::string_view yaml) {
-  int brackets = 0, dashes = 0, indent = 0;
-  bool at_start = true;
-  for (const char c : yaml) {
-    if (c == '\n') {
-      at_start = true;
-      dashes = indent = 0;
-      continue;
-    }
-    if (c == '[' || c == '{') ++brackets;
-    if ((c == ']' || c == '}') && brackets > 0) --brackets;
-    if (at_start && c == ' ') ++indent;
-    else if (at_start && (c == '-' || c == '?')) ++dashes;
-    else at_start = false;
-    if (brackets > kMaxYamlDepth || dashes > kMaxYamlDepth || indent > 4 * kMaxYamlDepth) return false;
+// Refuses aliases before the document is built; nothing else is done with the events.
+class AliasGuard : public YAML::EventHandler {
+ public:
+  explicit AliasGuard(std::string where) : where_(std::move(where)) {}
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {
+    throw Error(Exit::kBadInput, where_ + ": front matter uses aliases (*name), which no model card needs");
   }
-  return true;
-}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+
+ private:
+  std::string where_;
+};
 
 // Texts of a scalar or of a list's scalars; null and nested values are left out.
 std::vector<std::string> texts(const YAML::Node& node) {
@@ -90,8 +90,10 @@ std::optional<std::vector<CardEntry>> entries(const YAML::Node& card, std::initi
     if (node.IsScalar()) found.push_back({node.Scalar(), {}});
     if (node.IsSequence()) {
       for (const YAML::Node& item : node) {
-        if (item.IsScalar()) found.push_back({item.Scalar(), {}});
-        else if (item.IsMap()) found.push_back({"", fields_of(item)});
+        if (item.IsScalar())
+          found.push_back({item.Scalar(), {}});
+        else if (item.IsMap())
+          found.push_back({"", fields_of(item)});
       }
     }
     return found;
@@ -112,10 +114,14 @@ ModelCard parse_model_card(std::string_view readme, const std::string& where) {
   ModelCard card;
   const std::string yaml = front_matter(readme);
   if (yaml.empty()) return card;
-  if (yaml.size() > kMaxFrontMatterBytes || !is_shallow(yaml)) {
-    throw Error(Exit::kBadInput, where + ": front matter is larger or deeper nested than any model card");
+  if (yaml.size() > kMaxFrontMatterBytes) {
+    throw Error(Exit::kBadInput, where + ": front matter has " + std::to_string(yaml.size()) + " bytes, expected at most " +
+                                     std::to_string(kMaxFrontMatterBytes));
   }
   try {
+    std::istringstream text(yaml);
+    AliasGuard guard(where);
+    YAML::Parser(text).HandleNextDocument(guard);
     const YAML::Node root = YAML::Load(yaml);
     if (!root.IsMap()) throw Error(Exit::kBadInput, where + ": front matter is not a mapping");
     card.fields = fields_of(root);

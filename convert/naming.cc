@@ -48,7 +48,9 @@ bool is_version(std::string_view word) {
 bool is_quant_type(std::string_view word) {
   size_t at = word.starts_with("iq") ? 2 : word.starts_with("q") ? 1 : 0;
   if (at > 0 && at < word.size() && is_digit(word[at])) {
-    for (++at; at + 1 < word.size() && word[at] == '_' && (is_letter(word[at + 1]) || is_digit(word[at + 1]) || word[at + 1] == '_');) at += 2;
+    for (++at;
+         at + 1 < word.size() && word[at] == '_' && (is_letter(word[at + 1]) || is_digit(word[at + 1]) || word[at + 1] == '_');)
+      at += 2;
     return at == word.size();
   }
   return is_one_of(word, {"f16", "f32", "fp16", "fp32", "bf16", "bf32", "bfp16", "bfp32"});
@@ -166,14 +168,16 @@ bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 NameParts parse_model_id(std::string_view id, uint64_t total_parameters) {
   NameParts names;
-  if (id.find(' ') != std::string_view::npos) {   // a sentence: a plain name
+  if (id.find(' ') != std::string_view::npos) {  // a sentence: a plain name
     names.full_name = std::string(id);
     return names;
   }
   const size_t slash = id.find('/');
   if (slash != std::string_view::npos) {
-    if (slash > 0 && id[0] == '.') names.organization = std::nullopt;   // "./model" is a path
-    else names.organization = std::string(id.substr(0, slash));
+    if (slash > 0 && id[0] == '.')
+      names.organization = std::nullopt;  // "./model" is a path
+    else
+      names.organization = std::string(id.substr(0, slash));
     id.remove_prefix(slash + 1);
   }
   names.full_name = std::string(id);
@@ -181,10 +185,11 @@ NameParts parse_model_id(std::string_view id, uint64_t total_parameters) {
   drop_size_words(parts);
   mark_basename(parts);
   names.basename = joined(parts, [](const Part& p) { return p.basename; });
-  names.size_label = joined(parts, [](const Part& p) { return p.size_label; }, true);
+  names.size_label = joined(
+      parts, [](const Part& p) { return p.size_label; }, true);
   names.finetune = joined(parts, [](const Part& p) { return p.finetune; });
   names.version = joined(parts, [](const Part& p) { return p.version && !p.basename; });
-  if (!names.size_label && !names.finetune && !names.version) names.basename.reset();   // too ambiguous
+  if (!names.size_label && !names.finetune && !names.version) names.basename.reset();  // too ambiguous
   return names;
 }
 
@@ -235,7 +240,7 @@ ParameterCounts count_parameters(std::span<const ModelTensor> tensors) {
 std::string size_label(const ParameterCounts& counts) {
   const uint64_t n = counts.n_experts > 0 ? counts.shared + counts.per_expert : counts.total;
   const double value = static_cast<double>(n);
-  const auto [scaled, suffix] = value > 1e12   ? std::pair(value * 1e-12, 'T')
+  const auto [scaled, suffix] = value > 1e12  ? std::pair(value * 1e-12, 'T')
                                 : value > 1e9 ? std::pair(value * 1e-9, 'B')
                                 : value > 1e6 ? std::pair(value * 1e-6, 'M')
                                               : std::pair(value * 1e-3, 'K');

@@ -25,6 +25,25 @@ T parse_number(std::string_view text, const std::string& where) {
   return value;
 }
 
+// Keys that the layout of the files decides.
+void check_metadata_key(const std::string& key, const std::string& where) {
+  if (key.size() > kMaxGgufKeyBytes) throw Error(Exit::kUsage, where + ": a key has at most " + std::to_string(kMaxGgufKeyBytes) + " bytes");
+  if (key == "general.alignment" || key.starts_with("split.")) throw Error(Exit::kUsage, where + ": " + key + " is the program's to set");
+}
+
+bool is_plain_name(const std::string& text) { return text.find('/') == std::string::npos && printable(text, 4096) == text; }
+
+// A model's name as a part of file names: it may come from a folder whose name is not UTF-8 or holds control characters, which no
+// manifest and no line of SHA256SUMS can.
+std::string plain_name(std::string text) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F || c == '/') c = '_';
+  }
+  if (is_plain_name(text)) return text;
+  std::ranges::replace_if(text, [](char c) { return static_cast<unsigned char>(c) >= 0x80; }, '_');
+  return text;
+}
+
 // Where a tensor's first byte stands in the source: what orders tensors in the output.
 std::tuple<uint32_t, uint64_t> first_source(const Checkpoint& checkpoint, const std::vector<Piece>& pieces) {
   std::tuple<uint32_t, uint64_t> first{UINT32_MAX, UINT64_MAX};
@@ -86,7 +105,7 @@ Sha256 hash_of_file(const InputFile& file) {
 
 // As llama-quantize writes them, but with file names without folders.
 void add_imatrix_keys(Metadata& metadata, const Imatrix& imatrix) {
-  metadata.set("quantize.imatrix.file", imatrix.file().path().filename().string());
+  metadata.set("quantize.imatrix.file", printable(imatrix.file().path().filename().string(), 4096));
   if (!imatrix.datasets().empty()) {
     metadata.set("quantize.imatrix.dataset", std::filesystem::path(imatrix.datasets()[0]).filename().string());
   }
@@ -155,7 +174,9 @@ std::pair<std::string, MetadataValue> parse_metadata_option(std::string_view opt
   if (equals == std::string_view::npos || equals == 0 || colon == std::string_view::npos) {
     throw Error(Exit::kUsage, where + ": expected KEY=TYPE:VALUE");
   }
+  if (printable(option, option.size()) != option) throw Error(Exit::kUsage, where + ": control characters or broken UTF-8");
   const std::string key(option.substr(0, equals));
+  check_metadata_key(key, where);
   const std::string_view type = option.substr(equals + 1, colon - equals - 1), text = option.substr(colon + 1);
   if (type == "str") return {key, std::string(text)};
   if (type == "u8") return {key, parse_number<uint8_t>(text, where)};
@@ -189,7 +210,8 @@ Plan make_plan(const Checkpoint& checkpoint, const Model& model, const PlanOptio
   const std::vector<TypeChoice> choices =
       choose_types(checkpoint, model, recipe, options.type_rules, options.imatrix != nullptr, plan.findings);
   plan.tensors = planned_tensors(checkpoint, model, choices);
-  plan.stem = options.stem.empty() ? model.name + "-" + recipe.name : options.stem;
+  plan.stem = options.stem.empty() ? plain_name(model.name + "-" + recipe.name) : options.stem;
+  if (!is_plain_name(plan.stem)) throw Error(Exit::kUsage, "output name " + printable(plan.stem) + ": control characters or broken UTF-8");
 
   // Metadata.
   Metadata metadata = model.metadata;

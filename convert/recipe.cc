@@ -9,9 +9,15 @@
 
 #include "convert/nearest.h"
 #include "formats/error.h"
+#include "formats/file.h"
 
 namespace ggufmill {
 namespace {
+
+// A recipe has some dozens of lines.
+constexpr uint64_t kMaxRecipeBytes = 1 << 20;
+// The name becomes a part of file names, which have 255 bytes.
+constexpr size_t kMaxRecipeName = 100;
 
 constexpr std::array<std::string_view, 9> kRuleKeys = {"class", "tensor", "layers", "rank", "min_experts", "min_gqa",
                                                         "imatrix", "tied", "type"};
@@ -130,12 +136,27 @@ Rule parse_rule(const toml::table& table, const std::string& where, size_t numbe
   }
   rule.layers = read.range("layers");
   rule.rank = read.range("rank");
-  if (const auto n = read.value<int64_t>("min_experts", "a whole number")) rule.min_experts = static_cast<uint32_t>(std::max<int64_t>(*n, 0));
+  if (const auto n = read.value<int64_t>("min_experts", "a whole number")) {
+    rule.min_experts = static_cast<uint32_t>(std::clamp<int64_t>(*n, 0, UINT32_MAX));
+  }
   rule.min_gqa = read.number("min_gqa");
   rule.imatrix = read.value<bool>("imatrix", "true or false");
   rule.tied = read.value<bool>("tied", "true or false");
   for (const std::string& word : read.words("type")) rule.types.push_back(parse_type(word, line));
   if (rule.types.empty()) throw Error(Exit::kUsage, line + ": a rule needs a type");
+  return rule;
+}
+
+Rule parse_type_rule(std::string_view option, const std::string& where) {
+  const size_t equals = option.rfind('=');
+  if (equals == std::string_view::npos || equals == 0 || equals + 1 == option.size()) {
+    throw Error(Exit::kUsage, where + ": expected PATTERN=TYPE");
+  }
+  Rule rule;
+  rule.pattern = option.substr(0, equals);
+  rule.regex = compile(rule.pattern, where);
+  rule.types = {parse_type(option.substr(equals + 1), where)};
+  rule.origin = where;
   return rule;
 }
 
@@ -170,7 +191,10 @@ Recipe parse_recipe(std::string_view text, std::string_view where) {
   read.refuse_unknown(kRecipeKeys);
   Recipe recipe;
   recipe.name = read.value<std::string>("name", "a string").value_or("");
-  if (recipe.name.empty() || recipe.name.find('/') != std::string::npos) throw Error(Exit::kUsage, file + ": a recipe needs a name without '/'");
+  if (recipe.name.empty() || recipe.name.find('/') != std::string::npos || printable(recipe.name, kMaxRecipeName) != recipe.name) {
+    throw Error(Exit::kUsage, file + ": a recipe needs a name, without '/' and control characters, of at most " +
+                                  std::to_string(kMaxRecipeName) + " characters");
+  }
   recipe.description = read.value<std::string>("description", "a string").value_or("");
   recipe.architectures = read.words("architectures");
   const toml::array* rules = table["rule"].as_array();
@@ -203,40 +227,31 @@ Recipe load_recipe(std::string_view choice) {
   for (const ShippedRecipe& shipped : shipped_recipes()) {
     if (same_word(choice, shipped.name)) return parse_recipe(shipped.toml, shipped.name);
   }
-  std::ifstream file{std::filesystem::path(choice)};
-  if (std::filesystem::is_regular_file(choice) && file) {
-    std::ostringstream text;
-    text << file.rdbuf();
-    return parse_recipe(text.str(), choice);
-  }
+  std::error_code unreadable;
+  if (std::filesystem::is_regular_file(choice, unreadable)) return parse_recipe(InputFile(choice).read_text(kMaxRecipeBytes), choice);
   const std::vector<std::string> known = recipe_names();
   const std::string near = nearest_word(choice, known);
   throw Error(Exit::kUsage, "recipe \"" + printable(choice) + "\": neither a file nor a known recipe",
               near.empty() ? "'ggufmill recipe list' shows the recipes" : "did you mean " + near + "?");
 }
 
-Rule parse_type_option(std::string_view option) {
-  const size_t equals = option.rfind('=');
-  const std::string where = "-t " + printable(option);
-  if (equals == std::string_view::npos || equals == 0 || equals + 1 == option.size()) {
-    throw Error(Exit::kUsage, where + ": expected PATTERN=TYPE");
-  }
-  Rule rule;
-  rule.pattern = option.substr(0, equals);
-  rule.regex = compile(rule.pattern, where);
-  rule.types = {parse_type(option.substr(equals + 1), where)};
-  rule.origin = where;
-  return rule;
-}
+Rule parse_type_option(std::string_view option) { return parse_type_rule(option, "-t " + printable(option)); }
 
 std::vector<Rule> load_type_file(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  if (!file) throw Error(Exit::kUsage, printable(path.string(), 4096) + ": cannot be read");
+  const std::string name = printable(path.string(), 4096);
+  std::error_code unreadable;
+  std::ifstream file;
+  if (std::filesystem::is_regular_file(path, unreadable)) file.open(path);
+  if (!file.is_open()) throw Error(Exit::kUsage, name + ": cannot be read");
   std::vector<Rule> rules;
+  size_t number = 0;
   for (std::string line; std::getline(file, line);) {
-    if (line.starts_with('#')) continue;
+    const std::string where = name + ":" + std::to_string(++number);
     std::istringstream words(line);
-    for (std::string word; words >> word;) rules.push_back(parse_type_option(word));
+    for (std::string word; words >> word;) {
+      if (word.starts_with('#')) break;
+      rules.push_back(parse_type_rule(word, where + ": " + printable(word)));
+    }
   }
   return rules;
 }

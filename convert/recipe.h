@@ -86,7 +86,7 @@ std::vector<std::string> recipe_names();
 
 // A rule from "PATTERN=TYPE". kUsage where it is malformed.
 Rule parse_type_option(std::string_view option);
-// The same, one a line or separated by blanks; # starts a comment line.
+// The same, one a line or separated by blanks; # at the start of a word begins a comment. kUsage naming file and line.
 std::vector<Rule> load_type_file(const std::filesystem::path& path);
 
 }  // namespace ggufmill

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "formats/error.h"
+#include "formats/manifest.h"
 
 namespace ggufmill {
 namespace {
@@ -47,8 +48,8 @@ uint64_t void_before(const std::map<uint32_t, uint64_t>& voids, uint32_t id) {
 
 class Resumer {
  public:
-  Resumer(const Plan& plan, const WorkFolder& folder, Journal& journal, Ledger& ledger)
-      : plan_(plan), folder_(folder), journal_(journal), ledger_(ledger), overview_(read_overview(journal)) {
+  Resumer(const Plan& plan, const WorkFolder& folder, Journal& journal, Ledger& ledger, const std::atomic<bool>& stop)
+      : plan_(plan), folder_(folder), journal_(journal), ledger_(ledger), stop_(stop), overview_(read_overview(journal)) {
     feeds_.resize(plan.files.size());
     for (const PlannedTensor& t : plan.tensors) {
       for (const Piece& p : t.pieces) feeds_[t.file].insert(plan.sources[p.source].shard);
@@ -61,12 +62,15 @@ class Resumer {
       return {};
     }
     check_plan();
-    if (overview_.finish) return {true, overview_.finish};
+    if (overview_.finish) {
+      check_finish(*overview_.finish);
+      return {true, false, overview_.finish};
+    }
     note_shards();
     open_parts();
     replay();
     journal_.sync();
-    return {true, std::nullopt};
+    return {true, stop_, std::nullopt};
   }
 
  private:
@@ -75,6 +79,8 @@ class Resumer {
       throw Error(Exit::kCannotCreate, printable(folder_.journal().string(), 4096) + ": does not begin with a plan",
                   "--restart discards the interrupted run");
     }
+    // Part files without a journal may hold anything, a longer file's end or bytes in the padding: none is kept.
+    for (const PlannedFile& file : plan_.files) fs::remove(folder_.part(file.name));
     journal_.append(PlanRecord{kJournalVersion, plan_.digest, plan_.digest_parts});
     note_shards();
     journal_.sync();
@@ -91,6 +97,18 @@ class Resumer {
     }
     throw Error(Exit::kCannotCreate, printable(folder_.path().string(), 4096) + ": an interrupted run of another plan is here: " +
                                          different + " differ", "--restart discards it; the earlier command resumes it");
+  }
+
+  // The files that are renamed are the plan's and the two beside them, whatever the journal says.
+  void check_finish(const FinishRecord& finish) const {
+    std::vector<std::string> names, expected;
+    for (const FinishRecord::File& file : finish.files) names.push_back(file.name);
+    for (const PlannedFile& file : plan_.files) expected.push_back(file.name);
+    expected.push_back(sha256sums_file_name(plan_.stem));
+    expected.push_back(manifest_file_name(plan_.stem));
+    if (names == expected) return;
+    throw Error(Exit::kCannotCreate, printable(folder_.journal().string(), 4096) + ": its FINISH record names other files than the plan",
+                "--restart discards the interrupted run");
   }
 
   // Shards that are not what they were when rows were taken from them void those rows.
@@ -150,6 +168,7 @@ class Resumer {
     });
     std::vector<VoidRecord> damaged;
     journal_.replay([&](uint64_t number, const JournalRecord& record) {
+      if (stop_) return;
       if (const auto* rows = std::get_if<RowsRecord>(&record); rows != nullptr && stands(*rows, number)) {
         // Rows of hashed files were read back once; those of files in flight are read now, so that silent damage is found.
         if (hashed_files_.contains(plan_.tensors[rows->tensor].file) || intact(*rows)) {
@@ -169,6 +188,7 @@ class Resumer {
   const WorkFolder& folder_;
   Journal& journal_;
   Ledger& ledger_;
+  const std::atomic<bool>& stop_;
   Overview overview_;
   std::vector<std::set<uint32_t>> feeds_;              // shards that feed a file
   std::vector<std::optional<OutputFile>> parts_;
@@ -178,8 +198,8 @@ class Resumer {
 
 }  // namespace
 
-Resumed resume(const Plan& plan, const WorkFolder& folder, Journal& journal, Ledger& ledger) {
-  return Resumer(plan, folder, journal, ledger).run();
+Resumed resume(const Plan& plan, const WorkFolder& folder, Journal& journal, Ledger& ledger, const std::atomic<bool>& stop) {
+  return Resumer(plan, folder, journal, ledger, stop).run();
 }
 
 }  // namespace ggufmill

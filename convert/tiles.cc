@@ -11,6 +11,7 @@ namespace {
 
 // Bytes that one value costs at most in a tile: source bytes, f32 and encoded bytes, 4 each.
 constexpr uint64_t kTileBytesPerElem = 12;
+constexpr uint64_t kSourceBytesPerElem = 4;
 constexpr uint64_t kMaxTileElems = 1 << 20;
 // Bytes that no tensor needs (headers, tensors left out) are read for the hash in pieces of this size.
 constexpr uint64_t kFillerBytes = 4 << 20;
@@ -118,13 +119,13 @@ bool TileReader::plan_next(Tile& tile) {
       plan_rows(tile, runs_[next_run_]);
       tile.hashed = shard_hashed_ && tile.extent.file_offset == position_;
     } else if (shard_hashed_ && position_ < run_start) {
-      tile.extent = {position_, std::min(kFillerBytes, run_start - position_)};
+      tile.extent = {position_, std::min({kFillerBytes, tile_elems_ * kSourceBytesPerElem, run_start - position_})};
       tile.hashed = true;
     } else {   // the end of the shard
       if (file_->current_id() != plan_.shards[tile.shard].id) {
         throw Error(Exit::kBadInput, printable(plan_.shards[tile.shard].name) + ": changed while it was read");
       }
-      drop_behind(file_end + kDropWindow);
+      if (dropped_ < position_) file_->drop_cache({dropped_, position_ - dropped_});
       bytes_passed_ += file_end - std::min(position_, file_end);
       file_.reset();
       continue;

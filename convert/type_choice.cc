@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <map>
+#include <optional>
 #include <tuple>
 
 #include "formats/error.h"
@@ -43,9 +45,9 @@ GgmlType guess_auto_type(const Checkpoint& checkpoint) {
   return first != nullptr && first->dtype == DType::BF16 ? GgmlType::BF16 : GgmlType::F16;
 }
 
-std::string percent(double part) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f", part * 100);
+std::string fixed(double value, int digits) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*f", digits, value);
   return text;
 }
 
@@ -69,6 +71,11 @@ class Chooser {
  private:
   struct Fallback {
     uint64_t tensors = 0, wanted_bytes = 0, real_bytes = 0;
+  };
+  // What a rule gives a tensor, and the type that it wanted where that was not possible.
+  struct Ruled {
+    TypeChoice choice;
+    std::optional<GgmlType> wanted;
   };
 
   void fill_facts(bool has_imatrix) {
@@ -107,9 +114,17 @@ class Chooser {
       if (override_rule != nullptr && override_rule->types[0] != GgmlType::F32) ++overridden_f32_[override_rule->origin];
       return {GgmlType::F32, facts.tensor_class, "llama.cpp wants F32"};
     }
-    if (override_rule != nullptr) return by_rule(tensor, facts, *override_rule);
-    if (recipe_.kind == Recipe::Kind::kConverter) return by_converter(tensor, facts);
-    return by_recipe(tensor, facts);
+    if (override_rule == nullptr && recipe_.kind == Recipe::Kind::kConverter) return by_converter(tensor, facts);
+    const Ruled ruled = override_rule != nullptr ? by_rule(tensor, facts, *override_rule) : by_recipe(tensor, facts);
+    if (ruled.wanted) count_fallback(tensor, *ruled.wanted, ruled.choice.type);
+    return ruled.choice;
+  }
+
+  void count_fallback(const ModelTensor& tensor, GgmlType wanted, GgmlType real) {
+    Fallback& f = fallbacks_[{wanted, real, tensor.row_elems()}];
+    ++f.tensors;
+    f.wanted_bytes += static_cast<uint64_t>(static_cast<double>(tensor.elems()) * info(wanted).bits_per_weight() / 8);
+    f.real_bytes += *tensor_bytes(real, tensor.row_elems(), tensor.rows());
   }
 
   TypeChoice by_converter(const ModelTensor& tensor, const TensorFacts& facts) const {
@@ -118,15 +133,15 @@ class Chooser {
   }
 
   // A tied embedding is the output matrix too: it gets the better of what the two classes would get.
-  TypeChoice by_recipe(const ModelTensor& tensor, const TensorFacts& facts) {
-    TypeChoice choice = by_rule(tensor, facts, first_match(facts));
-    if (facts.tensor_class != TensorClass::kEmbeddings || !model_.tied_output) return choice;
+  Ruled by_recipe(const ModelTensor& tensor, const TensorFacts& facts) const {
+    const Ruled ruled = by_rule(tensor, facts, first_match(facts));
+    if (facts.tensor_class != TensorClass::kEmbeddings || !model_.tied_output) return ruled;
     TensorFacts as_output = facts;
     as_output.tensor_class = TensorClass::kOutput;
-    TypeChoice other = by_rule(tensor, as_output, first_match(as_output));
-    other.tensor_class = facts.tensor_class;
-    other.reason += ", as tied output";
-    return info(other.type).bits_per_weight() > info(choice.type).bits_per_weight() ? other : choice;
+    Ruled other = by_rule(tensor, as_output, first_match(as_output));
+    other.choice.tensor_class = facts.tensor_class;
+    other.choice.reason += ", as tied output";
+    return info(other.choice.type).bits_per_weight() > info(ruled.choice.type).bits_per_weight() ? other : ruled;
   }
 
   const Rule& first_match(const TensorFacts& facts) const {
@@ -137,7 +152,7 @@ class Chooser {
                 "end the recipe with a [[rule]] that has only a type");
   }
 
-  TypeChoice by_rule(const ModelTensor& tensor, const TensorFacts& facts, const Rule& rule) {
+  static Ruled by_rule(const ModelTensor& tensor, const TensorFacts& facts, const Rule& rule) {
     for (const GgmlType type : rule.types) {
       const Codec* codec = find_codec(type);
       if (codec == nullptr || codec->encode == nullptr) {
@@ -145,47 +160,44 @@ class Chooser {
       }
     }
     const auto fits = std::ranges::find_if(rule.types, [&](GgmlType type) { return divides(type, tensor.row_elems()); });
-    if (fits != rule.types.end()) return {*fits, facts.tensor_class, rule.origin};
+    if (fits != rule.types.end()) return {{*fits, facts.tensor_class, rule.origin}, std::nullopt};
     const GgmlType wanted = rule.types[0];
-    const GgmlType real = recipe_fallback(wanted, tensor.row_elems());
-    Fallback& f = fallbacks_[{wanted, real, tensor.row_elems()}];
-    ++f.tensors;
-    f.wanted_bytes += static_cast<uint64_t>(static_cast<double>(tensor.elems()) * info(wanted).bits_per_weight() / 8);
-    f.real_bytes += *tensor_bytes(real, tensor.row_elems(), tensor.rows());
-    return {real, facts.tensor_class, rule.origin + ": rows of " + std::to_string(tensor.row_elems()) + " are not whole blocks of " +
-                                          std::string(name(wanted))};
+    const std::string why = rule.origin + ": rows of " + std::to_string(tensor.row_elems()) + " are not whole blocks of " + std::string(name(wanted));
+    return {{recipe_fallback(wanted, tensor.row_elems()), facts.tensor_class, why}, wanted};
   }
 
   void report(const std::vector<TypeChoice>& choices) {
-    uint64_t nominal = 0, real = 0;
-    for (const auto& [key, f] : fallbacks_) nominal += f.wanted_bytes, real += f.real_bytes;
-    if (!fallbacks_.empty()) {
-      uint64_t total = 0, elems = 0;
-      for (size_t i = 0; i < choices.size(); ++i) {
-        total += *tensor_bytes(choices[i].type, model_.tensors[i].row_elems(), model_.tensors[i].rows());
-        elems += model_.tensors[i].elems();
-      }
-      const double bits = 8.0 * static_cast<double>(total) / static_cast<double>(elems);
-      const double wanted = 8.0 * static_cast<double>(total - real + nominal) / static_cast<double>(elems);
-      char text[160];
-      std::snprintf(text, sizeof text, "recipe %s: nominal %.2f bits per weight, real %.2f, because rows are not whole blocks",
-                    recipe_.name.c_str(), wanted, bits);
-      findings_.insert(findings_.begin(), {Severity::kWarning, "", "", text});
+    report_fallbacks(choices);
+    for (size_t i = 0; i < type_rules_.size(); ++i) {
+      if (rule_hits_[i] == 0) warn(type_rules_[i].origin + ": matches no tensor");
     }
+    for (const auto& [origin, n] : overridden_f32_) {
+      warn(origin + ": " + std::to_string(n) + " of its tensors stay F32, as llama.cpp wants them");
+    }
+  }
+
+  // The whole model's bits first, then each kind of fallback with its cost.
+  void report_fallbacks(const std::vector<TypeChoice>& choices) {
+    if (fallbacks_.empty()) return;
+    uint64_t nominal = 0, real = 0, total = 0, elems = 0;
+    for (const auto& [key, f] : fallbacks_) nominal += f.wanted_bytes, real += f.real_bytes;
+    for (size_t i = 0; i < choices.size(); ++i) {
+      total += *tensor_bytes(choices[i].type, model_.tensors[i].row_elems(), model_.tensors[i].rows());
+      elems += model_.tensors[i].elems();
+    }
+    const auto bits = [&](uint64_t bytes) { return fixed(8.0 * static_cast<double>(bytes) / static_cast<double>(elems), 2); };
+    findings_.insert(findings_.begin(), {Severity::kWarning, "", "", "recipe " + recipe_.name + ": nominal " + bits(total - real + nominal) +
+                                         " bits per weight, real " + bits(total) + ", because rows are not whole blocks"});
     for (const auto& [key, f] : fallbacks_) {
       const auto& [wanted, type, row] = key;
       const int64_t cost = static_cast<int64_t>(f.real_bytes) - static_cast<int64_t>(f.wanted_bytes);
-      findings_.push_back({Severity::kWarning, "", "", std::to_string(f.tensors) + " tensors with rows of " + std::to_string(row) +
-                           ": " + std::string(name(wanted)) + " becomes " + std::string(name(type)) + ", " + (cost >= 0 ? "+" : "") +
-                           std::to_string(cost) + " bytes (" + percent(static_cast<double>(cost) / static_cast<double>(f.wanted_bytes)) + " %)"});
-    }
-    for (size_t i = 0; i < type_rules_.size(); ++i) {
-      if (rule_hits_[i] == 0) findings_.push_back({Severity::kWarning, "", "", type_rules_[i].origin + ": matches no tensor"});
-    }
-    for (const auto& [origin, n] : overridden_f32_) {
-      findings_.push_back({Severity::kWarning, "", "", origin + ": " + std::to_string(n) + " of its tensors stay F32, as llama.cpp wants them"});
+      warn(std::to_string(f.tensors) + (f.tensors == 1 ? " tensor" : " tensors") + " with rows of " + std::to_string(row) + ": " +
+           std::string(name(wanted)) + " becomes " + std::string(name(type)) + ", " + (cost >= 0 ? "+" : "") + std::to_string(cost) + " bytes (" +
+           fixed(100 * static_cast<double>(cost) / static_cast<double>(f.wanted_bytes), 1) + " %)");
     }
   }
+
+  void warn(std::string message) { findings_.push_back({Severity::kWarning, "", "", std::move(message)}); }
 
   const Model& model_;
   const Recipe& recipe_;

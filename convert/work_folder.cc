@@ -16,30 +16,38 @@
 #include "formats/file.h"
 
 namespace ggufmill {
-namespace {
 
-namespace fs = std::filesystem;
-
-struct Holder {
+// What the lock file says.
+struct LockHolder {
   std::string host, boot_id;
   pid_t pid = 0;
   unsigned long long start_time = 0;
   std::string text() const { return host + " " + boot_id + " " + std::to_string(pid) + " " + std::to_string(start_time) + "\n"; }
 };
 
-// Field 22 of /proc/PID/stat, counted after the command's closing parenthesis; nullopt where there is no such process.
+namespace {
+
+namespace fs = std::filesystem;
+
+// How often a folder that its last holder removes under us is made again.
+constexpr int kAttempts = 100;
+
+// Field 22 of /proc/PID/stat, counted after the command's closing parenthesis; nullopt where there is no such process, or only what is
+// left of one that nobody has waited for (state Z).
 std::optional<unsigned long long> start_time_of(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
   std::string line;
   if (!std::getline(file, line)) return std::nullopt;
   std::istringstream rest(line.substr(line.rfind(')') + 1));
   std::string field;
-  for (int i = 3; i <= 22; ++i) rest >> field;
+  rest >> field;
+  if (field == "Z" || field == "X") return std::nullopt;
+  for (int i = 4; i <= 22; ++i) rest >> field;
   return rest ? std::optional(std::stoull(field)) : std::nullopt;
 }
 
-Holder this_process() {
-  Holder me;
+LockHolder this_process() {
+  LockHolder me;
   std::array<char, 256> host{};
   gethostname(host.data(), host.size() - 1);
   me.host = host.data();
@@ -49,11 +57,11 @@ Holder this_process() {
   return me;
 }
 
-std::optional<Holder> read_holder(int fd) {
+std::optional<LockHolder> read_holder(int fd) {
   std::array<char, 512> text{};
   const ssize_t n = pread(fd, text.data(), text.size() - 1, 0);
   if (n <= 0) return std::nullopt;
-  Holder holder;
+  LockHolder holder;
   std::istringstream in(text.data());
   in >> holder.host >> holder.boot_id >> holder.pid >> holder.start_time;
   return in ? std::optional(holder) : std::nullopt;
@@ -69,7 +77,7 @@ bool same_inode(int fd, const fs::path& path) {
   return fstat(fd, &a) == 0 && lstat(path.c_str(), &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
 }
 
-Error held(const fs::path& folder, const std::optional<Holder>& holder, bool other_host) {
+Error held(const fs::path& folder, const std::optional<LockHolder>& holder, bool other_host) {
   std::string who = "another process";
   if (holder) who = "process " + std::to_string(holder->pid) + " on host " + printable(holder->host);
   return Error(Exit::kTryAgain, printable(folder.string(), 4096) + ": " + who + " holds this output",
@@ -79,55 +87,76 @@ Error held(const fs::path& folder, const std::optional<Holder>& holder, bool oth
 }  // namespace
 
 WorkFolder::WorkFolder(fs::path folder, bool break_lock) : path_(std::move(folder)), lock_(path_ / "lock") {
-  if (mkdir(path_.c_str(), 0777) != 0 && errno != EEXIST) {
-    throw system_error(path_.string(), "cannot create", errno, errno == ENOSPC || errno == EIO ? Exit::kSystem : Exit::kCannotCreate);
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    if (mkdir(path_.c_str(), 0777) != 0 && errno != EEXIST) {
+      throw system_error(path_.string(), "cannot create", errno, errno == ENOSPC || errno == EDQUOT || errno == EIO ? Exit::kSystem : Exit::kCannotCreate);
+    }
+    if (const fs::file_status is = fs::symlink_status(path_); fs::exists(is) && !fs::is_directory(is)) {
+      throw Error(Exit::kCannotCreate, printable(path_.string(), 4096) + ": exists and is not a folder");
+    }
+    if (take_lock(break_lock)) {
+      remove_old_locks();
+      return;
+    }
   }
-  if (fs::is_symlink(path_) || !fs::is_directory(path_)) {
-    throw Error(Exit::kCannotCreate, printable(path_.string(), 4096) + ": exists and is not a folder");
-  }
-  take_lock(break_lock);
+  throw Error(Exit::kTryAgain, printable(path_.string(), 4096) + ": other processes take and give up this output all the time");
 }
 
 WorkFolder::~WorkFolder() { release(); }
 
-void WorkFolder::take_lock(bool break_lock) {
-  const Holder me = this_process();
+// False where the folder was removed meanwhile, by a holder that finished.
+bool WorkFolder::take_lock(bool break_lock) {
+  const LockHolder me = this_process();
   const fs::path mine = path_ / ("lock." + unique_suffix());
   lock_fd_ = open(mine.c_str(), O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0666);
+  if (lock_fd_ < 0 && errno == ENOENT) return false;
   if (lock_fd_ < 0) throw system_error(mine.string(), "cannot create", errno, Exit::kCannotCreate);
-  const std::string text = me.text();
-  const bool written = write(lock_fd_, text.data(), text.size()) == static_cast<ssize_t>(text.size());
-  const int write_errno = errno;
-  flock(lock_fd_, LOCK_EX | LOCK_NB);
-  const auto give_up = [&](const Error& error) {
+  try {
+    const std::string text = me.text();
+    errno = EIO;
+    if (write(lock_fd_, text.data(), text.size()) != static_cast<ssize_t>(text.size())) throw system_error(mine.string(), "cannot write", errno);
+    flock(lock_fd_, LOCK_EX | LOCK_NB);
+    while (link(mine.c_str(), lock_.c_str()) != 0) {
+      if (errno == ENOENT) {   // the folder or `mine` is gone
+        close(std::exchange(lock_fd_, -1));
+        return false;
+      }
+      if (errno != EEXIST) throw system_error(lock_.string(), "cannot create", errno);
+      move_stale_lock(me, break_lock);
+    }
+  } catch (...) {
     unlink(mine.c_str());
     close(std::exchange(lock_fd_, -1));
-    return error;
-  };
-  if (!written) throw give_up(system_error(mine.string(), "cannot write", write_errno));
-
-  while (link(mine.c_str(), lock_.c_str()) != 0) {
-    if (errno != EEXIST) throw give_up(system_error(lock_.string(), "cannot create", errno));
-    const int fd = open(lock_.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) {
-      if (errno == ENOENT) continue;   // given back this moment
-      throw give_up(system_error(lock_.string(), "cannot open", errno));
-    }
-    const std::optional<Holder> holder = read_holder(fd);
-    const bool other_host = holder && holder->host != me.host;
-    const bool alive = holder && !other_host && holder->boot_id == me.boot_id && start_time_of(holder->pid) == holder->start_time;
-    // The flock is free where the holder is gone; while we have it, nobody else takes this very file over.
-    const bool flocked = flock(fd, LOCK_EX | LOCK_NB) == 0;
-    if (!flocked || alive || (other_host && !break_lock)) {
-      close(fd);
-      throw give_up(held(path_, holder, other_host));
-    }
-    if (same_inode(fd, lock_)) rename(lock_.c_str(), (path_ / ("lock.stale." + unique_suffix())).c_str());
-    close(fd);
+    throw;
   }
   unlink(mine.c_str());
-  for (const auto& entry : fs::directory_iterator(path_)) {
-    if (entry.path().filename().string().starts_with("lock.stale.")) fs::remove(entry.path());
+  return true;
+}
+
+// Moves the lock away where its holder is gone; throws kTryAgain where it is not.
+void WorkFolder::move_stale_lock(const LockHolder& me, bool break_lock) {
+  const int fd = open(lock_.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) {
+    if (errno == ENOENT) return;   // given back this moment
+    throw system_error(lock_.string(), "cannot open", errno);
+  }
+  const std::optional<LockHolder> holder = read_holder(fd);
+  const bool other_host = holder && holder->host != me.host;
+  const bool alive = holder && !other_host && holder->boot_id == me.boot_id && start_time_of(holder->pid) == holder->start_time;
+  // The flock is free where the holder is gone; while we have it, nobody else takes this very file over. A file system without flock says
+  // another errno than EWOULDBLOCK: there pid and start time decide.
+  const bool flocked = flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  const bool stale = !flocked && !alive && (!other_host || break_lock);
+  if (stale && same_inode(fd, lock_)) rename(lock_.c_str(), (path_ / ("lock.stale." + unique_suffix())).c_str());
+  close(fd);
+  if (!stale) throw held(path_, holder, other_host);
+}
+
+// What takers that were killed left: nobody who lives needs them.
+void WorkFolder::remove_old_locks() const {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(path_, ignored)) {
+    if (entry.path().filename().string().starts_with("lock.stale.")) fs::remove(entry.path(), ignored);
   }
 }
 
@@ -138,8 +167,11 @@ void WorkFolder::release() noexcept {
 }
 
 void WorkFolder::discard_work() {
-  for (const auto& entry : fs::directory_iterator(path_)) {
-    if (entry.path() != lock_) fs::remove_all(entry.path());
+  // The journal goes last: as long as it is there, an interruption in between finds its way back.
+  for (const bool journal_too : {false, true}) {
+    for (const auto& entry : fs::directory_iterator(path_)) {
+      if (entry.path() != lock_ && (journal_too || entry.path() != journal())) fs::remove_all(entry.path());
+    }
   }
 }
 

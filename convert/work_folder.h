@@ -16,6 +16,8 @@
 
 namespace ggufmill {
 
+struct LockHolder;
+
 class WorkFolder {
  public:
   // Creates the folder where needed and takes the lock; Error kTryAgain names the holder where another process has it.
@@ -33,7 +35,9 @@ class WorkFolder {
   void remove();         // the folder itself, at the end of a finished conversion
 
  private:
-  void take_lock(bool break_lock);
+  bool take_lock(bool break_lock);
+  void move_stale_lock(const LockHolder& me, bool break_lock);
+  void remove_old_locks() const;
   void release() noexcept;
 
   std::filesystem::path path_;

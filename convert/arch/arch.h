@@ -30,17 +30,17 @@ enum class Presence : uint8_t { kRequired, kOptional };
 // When llama.cpp's converter writes F32: by the GGUF name (norms, routers, convolutions, biases, 1-D), or never for this rule.
 enum class ForcedF32 : uint8_t { kByName, kNever };
 
-using DimNames = std::array<std::string_view, 4>;   // unused entries are empty
+using DimNames = std::array<std::string_view, 4>;  // unused entries are empty
 
 struct Rule {
-  std::string_view from;               // source name
-  std::string_view alias = "";         // another spelling of the same source name
-  std::string_view to = "";            // GGUF name; empty: dropped by name
-  std::string_view blocks = "";        // kinds of blocks (characters of Layout::block_kinds) that have it; empty: all
-  std::string_view only_if = "";       // a dimension that must not be 0; else the rule does not exist
-  DimNames shape{};                    // of one source tensor, outermost first; not checked where dropped
-  DimNames ne{};                       // of the output, innermost first; default: the reversed shape (then the experts)
-  std::string_view interleave = "";    // dimension: rows of a head that RowMap interleaves
+  std::string_view from;             // source name
+  std::string_view alias = "";       // another spelling of the same source name
+  std::string_view to = "";          // GGUF name; empty: dropped by name
+  std::string_view blocks = "";      // kinds of blocks (characters of Layout::block_kinds) that have it; empty: all
+  std::string_view only_if = "";     // a dimension that must not be 0; else the rule does not exist
+  DimNames shape{};                  // of one source tensor, outermost first; not checked where dropped
+  DimNames ne{};                     // of the output, innermost first; default: the reversed shape (then the experts)
+  std::string_view interleave = "";  // dimension: rows of a head that RowMap interleaves
   ValueOp op = ValueOp::kNone;
   Part part = Part::kTrunk;
   Presence presence = Presence::kRequired;
@@ -54,11 +54,11 @@ struct Dim {
 
 // What the matcher needs to know of a model.
 struct Layout {
-  std::string block_kinds;             // one character per block, MTP not counted
-  uint32_t n_experts = 0;              // range of {xid}
+  std::string block_kinds;  // one character per block, MTP not counted
+  uint32_t n_experts = 0;   // range of {xid}
   std::vector<Dim> dims;
-  std::string_view mtp_prefix = "";    // names of MTP tensors start so; empty: the family has none
-  int64_t mtp_block = -1;              // {mtp}; -1: tensors with mtp_prefix are left out
+  std::string_view mtp_prefix = "";  // names of MTP tensors start so; empty: the family has none
+  int64_t mtp_block = -1;            // {mtp}; -1: tensors with mtp_prefix are left out
 };
 
 // Result of matching: see Model for the fields.
@@ -79,16 +79,16 @@ bool converter_forces_f32(std::string_view gguf_name, size_t n_dims);
 
 // What a family's function makes of config.json.
 struct ArchDescription {
-  std::string gguf_name;               // general.architecture
+  std::string gguf_name;  // general.architecture
   Layout layout;
-  Metadata metadata;                   // the architecture's keys in the converter's order, general.file_type (0) among them
+  Metadata metadata;  // the architecture's keys in the converter's order, general.file_type (0) among them
   TokenizerRequest tokenizer;
   double gqa_ratio = 1;
   std::vector<Finding> findings;
 };
 
 struct Architecture {
-  std::string_view hf_name;            // architectures[0] of config.json
+  std::string_view hf_name;  // architectures[0] of config.json
   std::span<const Rule> rules;
   ArchDescription (*describe)(const Config& config, const ModelOptions& options);
 };

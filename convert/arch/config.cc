@@ -49,8 +49,8 @@ std::optional<uint64_t> Config::find_uint(Names names, uint64_t min, uint64_t ma
     if (!value) continue;
     const auto number = json_int(root(), name);
     if (!number || *number < 0 || static_cast<uint64_t>(*number) < min || static_cast<uint64_t>(*number) > max) {
-      throw bad_field(name, "found " + shown(*value) + ", expected an integer from " + std::to_string(min) + " to " +
-                                std::to_string(max));
+      throw bad_field(
+          name, "found " + shown(*value) + ", expected an integer from " + std::to_string(min) + " to " + std::to_string(max));
     }
     return static_cast<uint64_t>(*number);
   }

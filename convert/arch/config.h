@@ -28,7 +28,7 @@ class Config {
 
   // `architectures[0]`; kBadInput where there is none.
   std::string_view architecture() const;
-  bool has(std::string_view field) const;   // present and not null
+  bool has(std::string_view field) const;  // present and not null
 
   // Integers in [min, max]; required forms throw where the field is missing, all throw where it has another type or range.
   uint64_t uint(Names names, uint64_t min = 1, uint64_t max = kMaxConfigNumber) const;

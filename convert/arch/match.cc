@@ -1,9 +1,9 @@
 // The matcher: source tensors x rules -> output tensors, without regular expressions.
 //
-// A name is cut at its dots; every segment that is a plain number becomes '#': "backbone.layers.12.mixer.experts.5.up_proj.weight"
-// has the key "backbone.layers.#.mixer.experts.#.up_proj.weight" and the numbers 12, 5. Rules are hashed by the same key, so
-// a tensor finds its rule in one look-up, and the rule says what each number must be: a literal, a block or an expert. Ultra's 51,023
-// tensors take some ten milliseconds.
+// A name is cut at its dots; every segment that is a plain number becomes '#':
+// "backbone.layers.12.mixer.experts.5.up_proj.weight" has the key "backbone.layers.#.mixer.experts.#.up_proj.weight" and the
+// numbers 12, 5. Rules are hashed by the same key, so a tensor finds its rule in one look-up, and the rule says what each number
+// must be: a literal, a block or an expert. Ultra's 51,023 tensors take some ten milliseconds.
 #include <algorithm>
 #include <cassert>
 #include <unordered_map>
@@ -13,8 +13,8 @@
 namespace ggufmill {
 namespace {
 
-constexpr int64_t kBlock = -1, kExpert = -2;   // what a number of a pattern stands for; >= 0: itself
-constexpr size_t kMaxNumbers = 4;              // numbers in one name; more is no tensor of ours
+constexpr int64_t kBlock = -1, kExpert = -2;  // what a number of a pattern stands for; >= 0: itself
+constexpr size_t kMaxNumbers = 4;             // numbers in one name; more is no tensor of ours
 
 struct Key {
   std::string text;
@@ -90,7 +90,8 @@ struct ActiveRule {
 
 class Matcher {
  public:
-  Matcher(const Checkpoint& checkpoint, std::string_view architecture, std::span<const Rule> rules, const Layout& layout, MtpMode mtp)
+  Matcher(const Checkpoint& checkpoint, std::string_view architecture, std::span<const Rule> rules, const Layout& layout,
+          MtpMode mtp)
       : checkpoint_(checkpoint), architecture_(architecture), layout_(layout), mtp_(mtp) {
     active_.reserve(rules.size());
     for (const Rule& rule : rules) add_rule(rule);
@@ -106,7 +107,7 @@ class Matcher {
 
  private:
   struct Candidate {
-    size_t active;                                 // index into active_
+    size_t active;  // index into active_
     std::array<int64_t, kMaxNumbers> numbers{};
   };
 
@@ -183,9 +184,12 @@ class Matcher {
     ActiveRule& a = active_[candidate.active];
     int64_t block = 0, expert = 0;
     for (size_t i = 0; i < key_.n_numbers; ++i) {
-      if (candidate.numbers[i] == kBlock) block = key_.numbers[i];
-      else if (candidate.numbers[i] == kExpert) expert = key_.numbers[i];
-      else if (candidate.numbers[i] != key_.numbers[i]) return false;
+      if (candidate.numbers[i] == kBlock)
+        block = key_.numbers[i];
+      else if (candidate.numbers[i] == kExpert)
+        expert = key_.numbers[i];
+      else if (candidate.numbers[i] != key_.numbers[i])
+        return false;
     }
     if (a.per_block && static_cast<uint64_t>(block) >= n_blocks(a)) {
       why = "unknown: the model has " + std::to_string(n_blocks(a)) + " blocks";
@@ -223,14 +227,15 @@ class Matcher {
     for (uint64_t place = 0; place < a.places.size(); ++place) {
       const uint64_t block = place / n_experts(a);
       if (a.places[place] >= 0 || (a.per_block && !has_block(*a.rule, block))) continue;
-      note(missing_, filled(a.rule->from, static_cast<int64_t>(block), static_cast<int64_t>(place % n_experts(a)), layout_.mtp_block),
+      note(missing_,
+           filled(a.rule->from, static_cast<int64_t>(block), static_cast<int64_t>(place % n_experts(a)), layout_.mtp_block),
            "missing");
     }
   }
 
   struct Problems {
     uint64_t count = 0;
-    std::vector<std::string> listed;   // the first kMaxListedProblems
+    std::vector<std::string> listed;  // the first kMaxListedProblems
   };
   static void note(Problems& problems, std::string_view tensor, std::string_view why) {
     if (problems.count++ < kMaxListedProblems) problems.listed.push_back(quoted_tensor(tensor) + " " + std::string(why));
@@ -287,7 +292,7 @@ class Matcher {
   MtpMode mtp_;
   std::vector<ActiveRule> active_;
   std::unordered_map<std::string, std::vector<Candidate>> by_key_;
-  Key key_;                            // of the tensor at hand, reused
+  Key key_;  // of the tensor at hand, reused
   Problems unknown_, unfit_, missing_;
   MatchedTensors result_;
 };

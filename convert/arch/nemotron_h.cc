@@ -8,8 +8,8 @@
 //   *  q, k, v, o
 //   E  gate with a correction bias, experts.*.{up,down} without a gate projection (squared ReLU), shared_experts, and with
 //      moe_latent_size fc1_latent (n_embd -> latent) before and fc2_latent (latent -> n_embd) behind the routed experts
-// Multi-token prediction: mtp.layers.0 (fusion of hidden state and embedding, attention) and mtp.layers.1 (experts, final norm) fold
-// into one GGUF block behind the last. Its router is BF16 there: the converter's list of F32 tensors compares the block
+// Multi-token prediction: mtp.layers.0 (fusion of hidden state and embedding, attention) and mtp.layers.1 (experts, final norm)
+// fold into one GGUF block behind the last. Its router is BF16 there: the converter's list of F32 tensors compares the block
 // number with the one in the source name (1), so it misses it.
 //
 // Source: llama.cpp b10573, conversion/nemotron.py, granite.py, mamba.py, llama.py; src/models/nemotron-h.cpp.
@@ -26,6 +26,8 @@ constexpr uint64_t kMaxBlocks = 512, kMaxExperts = 1024;
 // The converter writes this for every hybrid model without rope, whatever max_position_embeddings says.
 constexpr uint32_t kContextLength = uint32_t{1} << 20;
 
+// One or two lines a rule:
+// clang-format off
 constexpr Rule kRules[] = {
     {.from = "backbone.embeddings.weight", .to = "token_embd.weight", .shape = {"n_vocab", "n_embd"}, .part = Part::kShared},
     {.from = "backbone.norm_f.weight", .to = "output_norm.weight", .shape = {"n_embd"}, .part = Part::kShared},
@@ -111,20 +113,21 @@ constexpr Rule kRules[] = {
     {.from = "mtp.layers.1.mixer.shared_experts.down_proj.weight", .to = "blk.{mtp}.ffn_down_shexp.weight",
      .shape = {"n_embd", "n_ff_shexp"}, .part = Part::kMtp},
 };
+// clang-format on
 
 struct MoeParameters {
-  uint64_t n_expert, n_used, n_ff, n_ff_shared, n_shared, n_group, n_latent;   // n_latent 0: experts as wide as the model
+  uint64_t n_expert, n_used, n_ff, n_ff_shared, n_shared, n_group, n_latent;  // n_latent 0: experts as wide as the model
   bool norm_weights;
   double scale;
 };
 
 struct Parameters {
-  std::string kinds;   // of the blocks without MTP
+  std::string kinds;  // of the blocks without MTP
   uint64_t n_embd, n_vocab, n_head, n_head_kv, head_dim;
   uint64_t ssm_heads, ssm_inner, ssm_state, ssm_groups, conv_kernel;
-  uint64_t n_ff = 0;                  // of '-' blocks
+  uint64_t n_ff = 0;  // of '-' blocks
   std::optional<MoeParameters> moe;
-  bool mtp = false;                   // an MTP block is described (in the metadata), behind the last
+  bool mtp = false;  // an MTP block is described (in the metadata), behind the last
   uint64_t n_blocks() const { return kinds.size() + (mtp ? 1 : 0); }
 };
 
@@ -132,11 +135,16 @@ struct Parameters {
 std::string kinds_of_words(const Config& config, std::string_view field, const std::vector<std::string_view>& words) {
   std::string kinds;
   for (const std::string_view word : words) {
-    if (word == "mamba") kinds += 'M';
-    else if (word == "attention") kinds += '*';
-    else if (word == "moe") kinds += 'E';
-    else if (word == "mlp") kinds += '-';
-    else throw config.bad_field(field, "found \"" + printable(word) + "\", known are mamba, attention, moe and mlp");
+    if (word == "mamba")
+      kinds += 'M';
+    else if (word == "attention")
+      kinds += '*';
+    else if (word == "moe")
+      kinds += 'E';
+    else if (word == "mlp")
+      kinds += '-';
+    else
+      throw config.bad_field(field, "found \"" + printable(word) + "\", known are mamba, attention, moe and mlp");
   }
   return kinds;
 }
@@ -158,7 +166,8 @@ std::string block_kinds(const Config& config) {
   }
   if (kinds.empty()) throw config.bad_field("hybrid_override_pattern", "missing or empty (nor layers_block_type)");
   if (kinds.size() > kMaxBlocks) {
-    throw config.bad_field(field, "has " + std::to_string(kinds.size()) + " blocks, at most " + std::to_string(kMaxBlocks) + " are possible");
+    throw config.bad_field(
+        field, "has " + std::to_string(kinds.size()) + " blocks, at most " + std::to_string(kMaxBlocks) + " are possible");
   }
   const auto n = config.find_uint({"num_hidden_layers"}, 1, kMaxConfigNumber);
   if (n && *n != kinds.size()) {
@@ -173,8 +182,8 @@ MoeParameters read_moe(const Config& config) {
   moe.n_expert = config.uint({"n_routed_experts"}, 1, kMaxExperts);
   moe.n_used = config.uint({"num_experts_per_tok"}, 1, kMaxExperts);
   if (moe.n_used > moe.n_expert) {
-    throw config.bad_field("num_experts_per_tok", "found " + std::to_string(moe.n_used) + ", but n_routed_experts is " +
-                                                      std::to_string(moe.n_expert));
+    throw config.bad_field("num_experts_per_tok",
+                           "found " + std::to_string(moe.n_used) + ", but n_routed_experts is " + std::to_string(moe.n_expert));
   }
   moe.n_ff = config.uint({"moe_intermediate_size"});
   moe.n_ff_shared = config.uint({"moe_shared_expert_intermediate_size"});
@@ -196,10 +205,12 @@ bool announces_mtp(const Config& config, bool is_moe, const ModelOptions& option
   if (n != 1) throw config.bad_field("num_nextn_predict_layers", "found " + std::to_string(n) + ", only 0 and 1 are known");
   if (!is_moe) throw config.bad_field("num_nextn_predict_layers", "found 1 in a model without experts, which no converter knows");
   std::string kinds = "*E";
-  if (const auto words = config.find_strings("mtp_layers_block_type")) kinds = kinds_of_words(config, "mtp_layers_block_type", *words);
+  if (const auto words = config.find_strings("mtp_layers_block_type"))
+    kinds = kinds_of_words(config, "mtp_layers_block_type", *words);
   if (const auto pattern = config.find_string({"mtp_hybrid_override_pattern"})) kinds = *pattern;
   if (kinds != "*E") {
-    throw config.bad_field("mtp_hybrid_override_pattern", "found " + printable(kinds) + ", only *E (attention, experts) is known");
+    throw config.bad_field("mtp_hybrid_override_pattern",
+                           "found " + printable(kinds) + ", only *E (attention, experts) is known");
   }
   return true;
 }
@@ -217,28 +228,29 @@ Parameters read_parameters(const Config& config, const ModelOptions& options) {
     throw config.bad_field("num_attention_heads", std::to_string(p.n_head) + " heads are not a multiple of num_key_value_heads " +
                                                       std::to_string(p.n_head_kv));
   }
-  if (p.head_dim % 2 != 0) throw config.bad_field("head_dim", "found " + std::to_string(p.head_dim) + ", expected an even number");
+  if (p.head_dim % 2 != 0)
+    throw config.bad_field("head_dim", "found " + std::to_string(p.head_dim) + ", expected an even number");
   p.ssm_heads = config.uint({"mamba_num_heads"});
   p.ssm_inner = p.ssm_heads * config.uint({"mamba_head_dim"});
   p.ssm_state = config.uint({"ssm_state_size"});
   p.ssm_groups = config.uint({"n_groups"});
   p.conv_kernel = config.uint({"conv_kernel"});
   for (const uint64_t width : {p.ssm_inner, p.ssm_groups * p.ssm_state, p.n_head * p.head_dim}) {
-    if (width > kMaxConfigNumber) throw config.bad_field("mamba_head_dim", "a product of heads and widths exceeds " +
-                                                                               std::to_string(kMaxConfigNumber));
+    if (width > kMaxConfigNumber)
+      throw config.bad_field("mamba_head_dim", "a product of heads and widths exceeds " + std::to_string(kMaxConfigNumber));
   }
   if (p.ssm_inner % p.ssm_groups != 0) {
     throw config.bad_field("n_groups", std::to_string(p.ssm_groups) + " does not divide the " + std::to_string(p.ssm_inner) +
                                            " inner channels of the Mamba blocks");
   }
-  if (!has('M')) throw config.bad_field("hybrid_override_pattern", "has no Mamba block: not a hybrid model");
   if (config.has("num_experts_per_tok")) p.moe = read_moe(config);
   if (has('E') && !p.moe) throw config.bad_field("num_experts_per_tok", "missing, but the model has blocks with experts");
-  if (has('-') && p.moe) throw config.bad_field("hybrid_override_pattern", "has plain MLP blocks beside experts, which llama.cpp cannot run");
+  if (has('-') && p.moe)
+    throw config.bad_field("hybrid_override_pattern", "has plain MLP blocks beside experts, which llama.cpp cannot run");
   if (has('-')) p.n_ff = config.uint({"intermediate_size"});
   p.mtp = announces_mtp(config, p.moe.has_value(), options);
-  if (p.n_blocks() > kMaxBlocks) throw config.bad_field("num_nextn_predict_layers", "a block more than the " +
-                                                                                      std::to_string(kMaxBlocks) + " possible");
+  if (p.n_blocks() > kMaxBlocks)
+    throw config.bad_field("num_nextn_predict_layers", "a block more than the " + std::to_string(kMaxBlocks) + " possible");
   return p;
 }
 
@@ -330,7 +342,7 @@ Metadata make_metadata(const Config& config, const Parameters& p, const std::str
     keys.uint("expert_group_count", p.moe->n_group);
     if (const auto used = config.find_uint({"topk_group"})) keys.uint("expert_group_used_count", *used);
   }
-  metadata.set("general.file_type", uint32_t{0});   // its place; the plan knows the value
+  metadata.set("general.file_type", uint32_t{0});  // its place; the plan knows the value
   keys.uint("vocab_size", p.n_vocab);
   keys.uint("rope.dimension_count", config.find_uint({"attn_rotary_emb"}, 1).value_or(p.n_embd / p.n_head));
   keys.uint("ssm.conv_kernel", p.conv_kernel);

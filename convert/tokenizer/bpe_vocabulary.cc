@@ -3,8 +3,8 @@
 //   {"model": {"type": "BPE", "vocab": {"TOKEN": ID, ...}, "merges": [["A", "B"], ...] or ["A B", ...]},
 //    "added_tokens": [{"id": 0, "content": "<unk>", "special": true, "normalized": false, ...}, ...], "decoder": ...}
 //
-// Token texts stay in GPT-2's byte alphabet, but those of added tokens with "normalized": false are what decode(encode(text)) gives.
-// Holes become [PAD<id>]. Ids are taken as they are written (Hugging Face's library renumbers added tokens behind a gap).
+// Token texts stay in GPT-2's byte alphabet, but those of added tokens with "normalized": false are what decode(encode(text))
+// gives. Holes become [PAD<id>]. Ids are taken as they are written (Hugging Face's library renumbers added tokens behind a gap).
 // Source: llama.cpp b10573, conversion/base.py get_vocab_base, gguf-py/gguf/vocab.py; tokenizers 0.22 decoders/byte_level.
 #include <string>
 #include <unordered_map>
@@ -29,7 +29,7 @@ uint64_t checked_id(const JsonDocument& json, element value, std::string_view co
   }
   if (static_cast<uint64_t>(id) >= n_tokens) {
     throw bad_tokenizer(json, "token \"" + printable(content, 60) + "\": id " + std::to_string(id) + ", but the embedding has " +
-                   std::to_string(n_tokens) + " rows (vocab_size)");
+                                  std::to_string(n_tokens) + " rows (vocab_size)");
   }
   return static_cast<uint64_t>(id);
 }
@@ -43,7 +43,8 @@ std::vector<AddedToken> read_added_tokens(const JsonDocument& json, uint64_t n_t
   for (const element entry : entries) {
     const auto content = json_string(entry, "content");
     const auto id = json_find(entry, "id");
-    if (!content || !id) throw bad_tokenizer(json, "added_tokens: entry " + std::to_string(added.size()) + " lacks content or id");
+    if (!content || !id)
+      throw bad_tokenizer(json, "added_tokens: entry " + std::to_string(added.size()) + " lacks content or id");
     added.push_back({checked_id(json, *id, *content, n_tokens), *content, json_bool(entry, "special").value_or(false),
                      json_bool(entry, "normalized").value_or(true)});
   }
@@ -52,10 +53,13 @@ std::vector<AddedToken> read_added_tokens(const JsonDocument& json, uint64_t n_t
 
 void check_model(const JsonDocument& json, element model) {
   const auto type = json_string(model, "type");
-  if (!type || *type != "BPE") throw bad_tokenizer(json, "model.type: found \"" + printable(type.value_or("")) + "\", expected BPE");
-  if (json_bool(model, "byte_fallback").value_or(false)) throw bad_tokenizer(json, "model.byte_fallback: found true, expected byte-level BPE");
+  if (!type || *type != "BPE")
+    throw bad_tokenizer(json, "model.type: found \"" + printable(type.value_or("")) + "\", expected BPE");
+  if (json_bool(model, "byte_fallback").value_or(false))
+    throw bad_tokenizer(json, "model.byte_fallback: found true, expected byte-level BPE");
   for (const std::string_view field : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    if (!json_string(model, field).value_or("").empty()) throw bad_tokenizer(json, "model." + std::string(field) + ": not empty, expected byte-level BPE");
+    if (!json_string(model, field).value_or("").empty())
+      throw bad_tokenizer(json, "model." + std::string(field) + ": not empty, expected byte-level BPE");
   }
   const auto decoder = json_find(json.root(), "decoder");
   if (!decoder || json_string(*decoder, "type") != "ByteLevel") throw bad_tokenizer(json, "decoder.type: expected ByteLevel");
@@ -70,7 +74,8 @@ bool looks_special(std::string_view token) {
 // U+2581, which sentencepiece writes for a space, becomes a space.
 std::string with_spaces(std::string token) {
   constexpr std::string_view kMark = "\u2581";
-  for (size_t at = token.find(kMark); at != std::string::npos; at = token.find(kMark, at + 1)) token.replace(at, kMark.size(), 1, ' ');
+  for (size_t at = token.find(kMark); at != std::string::npos; at = token.find(kMark, at + 1))
+    token.replace(at, kMark.size(), 1, ' ');
   return token;
 }
 
@@ -79,7 +84,7 @@ void place_added(const JsonDocument& json, const AddedToken& added, BpeVocabular
   int32_t& type = out.types[added.id];
   if (type != 0 && (type != static_cast<int32_t>(TokenType::kNormal) || token != added.content)) {
     throw bad_tokenizer(json, "token id " + std::to_string(added.id) + " is both \"" + printable(token, 60) + "\" and \"" +
-                   printable(added.content, 60) + "\"");
+                                  printable(added.content, 60) + "\"");
   }
   token = added.normalized ? std::string(added.content) : byte_level_decoded(added.content);
   const bool control = added.special || looks_special(token);
@@ -97,10 +102,11 @@ void place_vocabulary(const JsonDocument& json, element model, const std::vector
     const uint64_t id = checked_id(json, value, content, out.tokens.size());
     if (out.types[id] != 0) {
       throw bad_tokenizer(json, "token id " + std::to_string(id) + " is both \"" + printable(out.tokens[id], 60) + "\" and \"" +
-                     printable(content, 60) + "\"");
+                                    printable(content, 60) + "\"");
     }
     if (const auto same = added_ids.find(content); same != added_ids.end() && same->second != id) {
-      throw bad_tokenizer(json, "token \"" + printable(content, 60) + "\" has two ids: " + std::to_string(id) + " and " + std::to_string(same->second));
+      throw bad_tokenizer(json, "token \"" + printable(content, 60) + "\" has two ids: " + std::to_string(id) + " and " +
+                                    std::to_string(same->second));
     }
     out.tokens[id] = content;
     out.types[id] = static_cast<int32_t>(TokenType::kNormal);
@@ -110,15 +116,18 @@ void place_vocabulary(const JsonDocument& json, element model, const std::vector
 // A space inside a part is written as its character of the byte alphabet.
 void append_part(std::string& merge, std::string_view part) {
   for (const char c : part) {
-    if (c == ' ') merge += "\u0120";
-    else merge += c;
+    if (c == ' ')
+      merge += "\u0120";
+    else
+      merge += c;
   }
 }
 
 std::vector<std::string> read_merges(const JsonDocument& json, element model) {
   simdjson::dom::array list;
   const auto found = json_find(model, "merges");
-  if (!found || found->get_array().get(list) || list.begin() == list.end()) throw bad_tokenizer(json, "model.merges: missing or empty");
+  if (!found || found->get_array().get(list) || list.begin() == list.end())
+    throw bad_tokenizer(json, "model.merges: missing or empty");
   std::vector<std::string> merges;
   merges.reserve(list.size());
   const bool pairs = list.at(0).is_array();
@@ -135,7 +144,8 @@ std::vector<std::string> read_merges(const JsonDocument& json, element model) {
       merge += ' ';
       append_part(merge, right);
     } else {
-      throw bad_tokenizer(json, "model.merges: entry " + std::to_string(merges.size()) + " is neither \"A B\" nor [\"A\", \"B\"] like the first");
+      throw bad_tokenizer(
+          json, "model.merges: entry " + std::to_string(merges.size()) + " is neither \"A B\" nor [\"A\", \"B\"] like the first");
     }
     merges.push_back(std::move(merge));
   }
@@ -150,7 +160,7 @@ BpeVocabulary read_bpe_vocabulary(const JsonDocument& json, uint64_t n_tokens) {
   check_model(json, *model);
   BpeVocabulary out;
   out.tokens.resize(n_tokens);
-  out.types.resize(n_tokens);   // 0: no token yet
+  out.types.resize(n_tokens);  // 0: no token yet
   const std::vector<AddedToken> added = read_added_tokens(json, n_tokens);
   place_vocabulary(json, *model, added, out);
   for (const AddedToken& token : added) place_added(json, token, out);

@@ -55,8 +55,10 @@ std::string with_replacement_characters(std::string_view bytes) {
   while (!bytes.empty()) {
     bool complete = false;
     const size_t n = utf8_prefix(bytes, complete);
-    if (complete) text += bytes.substr(0, n);
-    else text += "\uFFFD";
+    if (complete)
+      text += bytes.substr(0, n);
+    else
+      text += "\uFFFD";
     bytes.remove_prefix(n);
   }
   return text;
@@ -69,9 +71,12 @@ std::string byte_level_decoded(std::string_view token) {
   std::string bytes;
   for (size_t at = 0; at < token.size();) {
     const uint32_t code = next_code_point(token, at);
-    if (is_itself(code)) bytes += static_cast<char>(code);
-    else if (code >= kFirstShifted && code < kFirstShifted + kShifted) bytes += static_cast<char>(kBytes[code - kFirstShifted]);
-    else return std::string(token);
+    if (is_itself(code))
+      bytes += static_cast<char>(code);
+    else if (code >= kFirstShifted && code < kFirstShifted + kShifted)
+      bytes += static_cast<char>(kBytes[code - kFirstShifted]);
+    else
+      return std::string(token);
   }
   return with_replacement_characters(bytes);
 }

@@ -1,10 +1,10 @@
 // The chat template as text; nothing here runs it.
 //
-// Sources, the first that exists: `chat_template` of tokenizer_config.json (a text, or a list of {name, template}; null counts: no
-// template), chat_template.jinja (with additional_chat_templates/*.jinja as named ones), `chat_template` of chat_template.json.
-// GGUF keys: tokenizer.chat_template (the one named default), tokenizer.chat_template.<name> and the names' list
-// tokenizer.chat_templates (sorted here; the converter's order is that of a Python set, so of no meaning).
-// Source: llama.cpp b10573, gguf-py/gguf/vocab.py and gguf_writer.py (add_chat_template).
+// Sources, the first that exists: `chat_template` of tokenizer_config.json (a text, or a list of {name, template}; null counts:
+// no template), chat_template.jinja (with additional_chat_templates/*.jinja as named ones), `chat_template` of
+// chat_template.json. GGUF keys: tokenizer.chat_template (the one named default), tokenizer.chat_template.<name> and the names'
+// list tokenizer.chat_templates (sorted here; the converter's order is that of a Python set, so of no meaning). Source: llama.cpp
+// b10573, gguf-py/gguf/vocab.py and gguf_writer.py (add_chat_template).
 #include <algorithm>
 #include <filesystem>
 #include <set>
@@ -17,7 +17,7 @@ namespace {
 
 using simdjson::dom::element;
 
-constexpr size_t kMaxNamedTemplates = 64;   // more than any model has; each is read whole
+constexpr size_t kMaxNamedTemplates = 64;  // more than any model has; each is read whole
 
 struct Template {
   std::string name, text;
@@ -30,8 +30,10 @@ std::string read_template_file(const std::filesystem::path& path) {
   std::string text;
   text.reserve(raw.size());
   for (size_t i = 0; i < raw.size(); ++i) {
-    if (raw[i] != '\r') text += raw[i];
-    else if (i + 1 == raw.size() || raw[i + 1] != '\n') text += '\n';
+    if (raw[i] != '\r')
+      text += raw[i];
+    else if (i + 1 == raw.size() || raw[i + 1] != '\n')
+      text += '\n';
   }
   return text;
 }
@@ -86,7 +88,7 @@ std::string key_name(std::string name) {
 
 void add_chat_template(const Checkpoint& checkpoint, const JsonDocument& tokenizer_config, Metadata& metadata) {
   element own;
-  const bool has_own = !tokenizer_config.root()["chat_template"].get(own);   // null is an answer too
+  const bool has_own = !tokenizer_config.root()["chat_template"].get(own);  // null is an answer too
   const std::vector<Template> templates = has_own ? templates_of(tokenizer_config, own) : templates_of_files(checkpoint);
   std::set<std::string> names;
   const Template* main = nullptr;

@@ -15,18 +15,16 @@ using simdjson::dom::element;
 
 constexpr std::string_view kLlama3 =
     R"re((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)re";
-constexpr std::string_view kTekken =
-    R"re([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|)re"
-    R"re([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|)re"
-    R"re(\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)re";
+constexpr std::string_view kTekken = R"re([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|)re"
+                                     R"re([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|)re"
+                                     R"re(\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)re";
 
 struct Row {
-  std::string_view name;                    // tokenizer.ggml.pre
-  std::array<std::string_view, 3> splits;   // regexes in order, unused ones empty
+  std::string_view name;                   // tokenizer.ggml.pre
+  std::array<std::string_view, 3> splits;  // regexes in order, unused ones empty
 };
 constexpr Row kRows[] = {
-    {"pixtral", {kTekken}},
-    {"pixtral", {kLlama3}},   // seen in conversions of the same family
+    {"pixtral", {kTekken}}, {"pixtral", {kLlama3}},  // seen in conversions of the same family
 };
 
 // The regex of a Split of the only form that the table knows.
@@ -58,11 +56,14 @@ std::vector<std::string_view> split_patterns(const JsonDocument& json) {
     const bool byte_level = type == "ByteLevel" && !json_bool(step, "add_prefix_space").value_or(true) &&
                             !json_bool(step, "use_regex").value_or(true);
     if (closed || (type != "Split" && !byte_level)) {
-      throw bad_tokenizer(json, "pre_tokenizer: unknown structure, expected Splits, then ByteLevel without regex and prefix space: " +
-                     printable(simdjson::minify(step), 400));
+      throw bad_tokenizer(json,
+                          "pre_tokenizer: unknown structure, expected Splits, then ByteLevel without regex and prefix space: " +
+                              printable(simdjson::minify(step), 400));
     }
-    if (byte_level) closed = true;
-    else patterns.push_back(split_regex(json, step));
+    if (byte_level)
+      closed = true;
+    else
+      patterns.push_back(split_regex(json, step));
   }
   if (!closed) throw bad_tokenizer(json, "pre_tokenizer: unknown structure, no ByteLevel at its end");
   return patterns;

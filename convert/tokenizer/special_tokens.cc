@@ -1,11 +1,11 @@
 // Ids of special tokens (BOS, EOS, ...) and whether BOS, EOS and SEP are added to a prompt.
 //
 // Ids: the text of `<kind>_token` in tokenizer_config.json, looked up in tokenizer.json's added_tokens; where that fails,
-// `<kind>_token_id` of config.json, integers only. The first hit wins. So an instruct model's EOS is the end of a turn, although config.json
-// names the end of text.
-// Flags: `add_<kind>_token` of tokenizer_config.json; else what the TemplateProcessing of tokenizer.json puts around a text.
-// The reading of templates is llama.cpp's (b10573, gguf-py/gguf/vocab.py, _try_load_from_tokenizer_json), with its oddities: a token given
-// as an object there ({"content": ...}) equals no token of the template, and another last token than EOS renames EOS to EOT.
+// `<kind>_token_id` of config.json, integers only. The first hit wins. So an instruct model's EOS is the end of a turn, although
+// config.json names the end of text. Flags: `add_<kind>_token` of tokenizer_config.json; else what the TemplateProcessing of
+// tokenizer.json puts around a text. The reading of templates is llama.cpp's (b10573, gguf-py/gguf/vocab.py,
+// _try_load_from_tokenizer_json), with its oddities: a token given as an object there ({"content": ...}) equals no token of the
+// template, and another last token than EOS renames EOS to EOT.
 #include <algorithm>
 #include <map>
 #include <unordered_map>
@@ -91,7 +91,8 @@ class SpecialTokenReader {
     const std::string_view type = json_string(processor, "type").value_or("");
     if (type == "TemplateProcessing") return read_template(processor);
     if (type != "ByteLevel") {
-      throw bad_tokenizer(tokenizer_, "post_processor: found \"" + printable(type) + "\", expected ByteLevel or TemplateProcessing");
+      throw bad_tokenizer(tokenizer_,
+                          "post_processor: found \"" + printable(type) + "\", expected ByteLevel or TemplateProcessing");
     }
   }
 
@@ -165,7 +166,7 @@ class SpecialTokenReader {
   }
 
   void read_tokenizer_config() {
-    std::unordered_map<std::string_view, int64_t> added;   // the first of equal texts
+    std::unordered_map<std::string_view, int64_t> added;  // the first of equal texts
     simdjson::dom::array list;
     const auto found = json_find(tokenizer_.root(), "added_tokens");
     if (found && !found->get_array().get(list)) {
@@ -178,17 +179,19 @@ class SpecialTokenReader {
     for (const std::string& kind : kinds_) {
       if (const auto flag = json_bool(config_->root(), "add_" + kind + "_token")) set_flag(kind, *flag);
       const auto token = added.find(entries_[kind].content);
-      if (token != added.end() && !entries_[kind].content.empty()) out_.ids.emplace_back(kind, static_cast<uint32_t>(token->second));
+      if (token != added.end() && !entries_[kind].content.empty())
+        out_.ids.emplace_back(kind, static_cast<uint32_t>(token->second));
     }
   }
 
   void read_model_config(const Config& model, std::vector<Finding>& findings) {
     for (const std::string& kind : kinds_) {
       const std::string field = kind + "_token_id";
-      const auto id = json_int(model.root(), field);   // lists of ids are ignored
+      const auto id = json_int(model.root(), field);  // lists of ids are ignored
       if (!id || has_id(kind)) continue;
       if (*id < 0) {
-        findings.push_back({Severity::kWarning, "config.json", "", "field \"" + field + "\" is " + std::to_string(*id) + ": ignored"});
+        findings.push_back(
+            {Severity::kWarning, "config.json", "", "field \"" + field + "\" is " + std::to_string(*id) + ": ignored"});
         continue;
       }
       if (*id > UINT32_MAX) throw model.bad_field(field, "found " + std::to_string(*id) + ", expected a token id");
@@ -199,7 +202,7 @@ class SpecialTokenReader {
   const JsonDocument& tokenizer_;
   const JsonDocument* config_;
   std::vector<std::string> kinds_ = {"bos", "eos", "unk", "sep", "pad", "cls", "mask"};
-  std::map<std::string, TokenEntry> entries_;   // by kind
+  std::map<std::string, TokenEntry> entries_;  // by kind
   SpecialTokens out_;
 };
 

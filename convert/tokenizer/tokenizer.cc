@@ -22,10 +22,12 @@ std::string_view id_key(std::string_view kind) {
 
 }  // namespace
 
-Error bad_tokenizer(const JsonDocument& json, const std::string& why) { return Error(Exit::kBadInput, json.where() + ": " + why); }
+Error bad_tokenizer(const JsonDocument& json, const std::string& why) {
+  return Error(Exit::kBadInput, json.where() + ": " + why);
+}
 
-void add_tokenizer_metadata(const Checkpoint& checkpoint, const Config& config, const TokenizerRequest& request, Metadata& metadata,
-                            std::vector<Finding>& findings) {
+void add_tokenizer_metadata(const Checkpoint& checkpoint, const Config& config, const TokenizerRequest& request,
+                            Metadata& metadata, std::vector<Finding>& findings) {
   const std::string prefix = "tokenizer.ggml.";
   if (!checkpoint.has_file("tokenizer.json")) {
     throw Error(Exit::kBadInput, checkpoint.file("tokenizer.json").string() + ": missing: the vocabulary is read from it");
@@ -36,7 +38,7 @@ void add_tokenizer_metadata(const Checkpoint& checkpoint, const Config& config, 
     tokenizer_config = JsonDocument::load(checkpoint.file("tokenizer_config.json"), kMaxSmallFileBytes);
     simdjson::dom::object fields;
     if (tokenizer_config->root().get_object().get(fields)) throw bad_tokenizer(*tokenizer_config, "the root is not an object");
-    if (fields.begin() == fields.end()) tokenizer_config.reset();   // {} counts as no file
+    if (fields.begin() == fields.end()) tokenizer_config.reset();  // {} counts as no file
   }
   metadata.set(prefix + "model", std::string("gpt2"));
   metadata.set(prefix + "pre", confirm_pre_tokenizer(tokenizer, request.pre_tokenizers));

@@ -1,0 +1,103 @@
+#include "convert/importance.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "formats/gguf.h"
+#include "formats/imatrix.h"
+#include "tests/formats/expect_error.h"
+#include "tests/formats/temp_folder.h"
+
+namespace ggufmill {
+namespace {
+
+// An importance matrix of one tensor "w": sums [n_mat][n_in] and counts [n_mat].
+Imatrix imatrix_of(const TempFolder& folder, uint64_t n_in, const std::vector<float>& sums, const std::vector<float>& counts) {
+  Metadata metadata;
+  metadata.set("general.type", "imatrix");
+  metadata.set("imatrix.datasets", std::vector<std::string>{"calibration.txt"});
+  metadata.set("imatrix.chunk_count", uint32_t{1});
+  metadata.set("imatrix.chunk_size", uint32_t{512});
+  const auto padded = [](uint64_t n) { return (n + 31) / 32 * 32; };
+  const uint64_t n_mat = counts.size();
+  const std::vector<GgufTensor> tensors = {{"w.in_sum2", GgmlType::F32, {n_in, n_mat}, {0, sums.size() * 4}},
+                                           {"w.counts", GgmlType::F32, {1, n_mat}, {padded(sums.size() * 4), n_mat * 4}}};
+  const auto header = gguf_header_bytes(metadata, tensors);
+  std::string bytes(reinterpret_cast<const char*>(header.data()), header.size());
+  for (const std::vector<float>* values : {&sums, &counts}) {
+    std::string data(padded(values->size() * 4), '\0');
+    std::memcpy(data.data(), values->data(), values->size() * 4);
+    bytes += data;
+  }
+  return Imatrix(folder.write("i.gguf", bytes));
+}
+
+std::vector<float> weights(Importance& importance, const Imatrix& imatrix, uint64_t mat) {
+  const ImatrixEntry& entry = *imatrix.find("w");
+  std::vector<float> out(entry.n_in, -1.0f);
+  importance.weights(entry, mat, out);
+  return out;
+}
+
+TEST(Importance, MixesTheExpertsOwnDataWithTheLayersMean) {
+  const TempFolder folder;
+  // Expert 0 saw 96 tokens, expert 1 saw 32. Column means of the layer: (480 + 32) / 128 = 4, (0 + 64) / 128 = 0.5.
+  const Imatrix imatrix = imatrix_of(folder, 2, {480, 0, 32, 64}, {96, 32});
+  Importance importance(imatrix);
+  // (n x data + 32 x mean) / (n + 32), where n x data is the sum.
+  EXPECT_EQ(weights(importance, imatrix, 0), (std::vector<float>{(480 + 32 * 4) / 128.0f, (0 + 32 * 0.5f) / 128}));
+  EXPECT_EQ(weights(importance, imatrix, 1), (std::vector<float>{(32 + 32 * 4) / 64.0f, (64 + 32 * 0.5f) / 64}));
+}
+
+TEST(Importance, UnseenExpertGetsTheLayersMean) {
+  const TempFolder folder;
+  const Imatrix imatrix = imatrix_of(folder, 2, {480, 0, 999, 999, 32, 64}, {96, 0, 32});
+  Importance importance(imatrix);
+  EXPECT_EQ(weights(importance, imatrix, 1), (std::vector<float>{4, 0.5f})) << "its own sums, of no token, do not count";
+}
+
+TEST(Importance, NoTokensAtAllIsFlat) {
+  const TempFolder folder;
+  const Imatrix imatrix = imatrix_of(folder, 3, {1, 2, 3, 4, 5, 6}, {0, 0});
+  Importance importance(imatrix);
+  const std::vector<float> flat = weights(importance, imatrix, 0);
+  EXPECT_EQ(flat, (std::vector<float>{0, 0, 0})) << "equal weights: what every encoder takes as flat";
+  EXPECT_EQ(weights(importance, imatrix, 1), flat);
+}
+
+TEST(Importance, LargestSumsStayFinite) {
+  const TempFolder folder;
+  const float huge = std::numeric_limits<float>::max();
+  const Imatrix imatrix = imatrix_of(folder, 1, {huge, huge, huge}, {1, 1, 1});
+  Importance importance(imatrix);
+  for (uint64_t mat = 0; mat < 3; ++mat) EXPECT_TRUE(std::isfinite(weights(importance, imatrix, mat)[0]));
+}
+
+TEST(Importance, MeansAreRightAfterManyTensors) {
+  // More tensors than means that are kept: an entry of its own copy each, all of one file.
+  const TempFolder folder;
+  const Imatrix imatrix = imatrix_of(folder, 2, {480, 0, 32, 64}, {96, 32});
+  Importance importance(imatrix);
+  std::vector<ImatrixEntry> entries(20, *imatrix.find("w"));
+  for (size_t i = 0; i < entries.size(); ++i) entries[i].counts = {static_cast<float>(i), 0};
+  for (int turn = 0; turn < 2; ++turn) {
+    for (size_t i = 0; i < entries.size(); ++i) {
+      std::vector<float> out(2);
+      importance.weights(entries[i], 1, out);
+      EXPECT_FLOAT_EQ(out[0], i == 0 ? 0.0f : 480.0f / static_cast<float>(i)) << i;
+    }
+  }
+}
+
+TEST(Importance, BrokenSumsAreNamed) {
+  const TempFolder folder;
+  const Imatrix imatrix = imatrix_of(folder, 2, {1, 2, 3, -4}, {1, 1});
+  Importance importance(imatrix);
+  expect_error(Exit::kBadInput, "i.gguf: tensor \"w.in_sum2\": matrix 1, column 1 is -4.000000, expected a sum of squares",
+               [&] { weights(importance, imatrix, 0); });
+}
+
+}  // namespace
+}  // namespace ggufmill

@@ -1,0 +1,227 @@
+#include "convert/type_choice.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/formats/expect_error.h"
+
+namespace ggufmill {
+namespace {
+
+const std::filesystem::path kData = GGUFMILL_TEST_DATA;
+
+const Checkpoint& some_checkpoint() {   // BF16 matrices; only the "auto" preset looks at it
+  static const Checkpoint checkpoint(kData / "mini-nemotron3");
+  return checkpoint;
+}
+
+ModelTensor tensor(std::string name, std::vector<uint64_t> ne, bool always_f32 = false) {
+  ModelTensor t;
+  t.name = std::move(name);
+  t.ne = std::move(ne);
+  t.always_f32 = always_f32;
+  return t;
+}
+
+// A mixture of experts whose routed experts have rows of `up_row` and `down_row` values.
+Model moe_model(uint64_t up_row, uint64_t down_row) {
+  Model model;
+  model.architecture = "nemotron_h_moe";
+  model.n_layers = 2;
+  model.n_experts = 4;
+  model.tensors = {tensor("token_embd.weight", {512, 100}), tensor("blk.0.ffn_up_exps.weight", {up_row, 64, 4}),
+                   tensor("blk.0.ffn_down_exps.weight", {down_row, 64, 4}), tensor("blk.0.ffn_gate_inp.weight", {512, 4}, true),
+                   tensor("blk.1.attn_q.weight", {512, 512}), tensor("blk.1.attn_norm.weight", {512}, true), tensor("output.weight", {512, 100})};
+  return model;
+}
+
+struct Chosen {
+  std::map<std::string, TypeChoice> by_name;
+  std::vector<Finding> findings;
+  std::string type(const std::string& name) const { return std::string(ggufmill::name(by_name.at(name).type)); }
+};
+
+Chosen choose(const Model& model, const Recipe& recipe, const std::vector<std::string>& type_options = {}) {
+  std::vector<Rule> rules;
+  for (const std::string& option : type_options) rules.push_back(parse_type_option(option));
+  Chosen out;
+  const std::vector<TypeChoice> choices = choose_types(some_checkpoint(), model, recipe, rules, false, out.findings);
+  EXPECT_EQ(choices.size(), model.tensors.size());
+  for (size_t i = 0; i < choices.size(); ++i) out.by_name[model.tensors[i].name] = choices[i];
+  return out;
+}
+
+Recipe recipe_of(const std::string& rules) { return parse_recipe("name = 'r'\n" + rules, "r.toml"); }
+Recipe all_of(const std::string& type) { return recipe_of("[[rule]]\ntype = '" + type + "'\n"); }
+
+TEST(TypeChoice, RecipeWithItsReasons) {
+  const Chosen chosen = choose(moe_model(2048, 5120), load_recipe("nemotron3-3bit"), {"attn_q=Q6_K"});
+  EXPECT_EQ(chosen.type("blk.0.ffn_up_exps.weight"), "IQ3_XXS");
+  EXPECT_EQ(chosen.type("blk.0.ffn_down_exps.weight"), "IQ3_S");
+  EXPECT_EQ(chosen.type("token_embd.weight"), "Q8_0");
+  EXPECT_EQ(chosen.type("blk.0.ffn_gate_inp.weight"), "F32");
+  EXPECT_EQ(chosen.type("blk.1.attn_q.weight"), "Q6_K");
+  EXPECT_EQ(chosen.by_name.at("blk.1.attn_q.weight").reason, "-t attn_q=Q6_K");
+  EXPECT_EQ(chosen.by_name.at("blk.0.ffn_down_exps.weight").reason, "rule 2");
+  EXPECT_EQ(chosen.by_name.at("blk.0.ffn_gate_inp.weight").reason, "llama.cpp wants F32");
+  EXPECT_EQ(chosen.by_name.at("blk.0.ffn_up_exps.weight").tensor_class, TensorClass::kExperts);
+  EXPECT_TRUE(chosen.findings.empty());
+}
+
+// What a type becomes where its block does not divide the row of so many values.
+TEST(TypeChoice, FallbacksOfRowsThatAreNotWholeBlocks) {
+  struct Case {
+    std::string wanted;
+    uint64_t row;
+    std::string real;
+  };
+  const Case cases[] = {{"IQ3_XXS", 96, "IQ4_NL"}, {"Q4_K", 96, "IQ4_NL"}, {"IQ4_XS", 2688, "IQ4_NL"}, {"Q5_K", 96, "Q8_0"}, {"Q6_K", 1856, "Q8_0"},
+                        {"IQ3_S", 40, "BF16"},     {"Q8_0", 40, "BF16"},   {"Q4_K", 256, "Q4_K"},      {"Q8_0", 32, "Q8_0"}, {"F16", 33, "F16"}};
+  for (const Case& c : cases) {
+    Model model;
+    model.tensors = {tensor("output.weight", {c.row, 10})};
+    const Chosen chosen = choose(model, all_of(c.wanted));
+    EXPECT_EQ(chosen.type("output.weight"), c.real) << c.wanted << " " << c.row;
+    EXPECT_EQ(chosen.findings.empty(), c.wanted == c.real) << c.wanted << " " << c.row;
+  }
+}
+
+TEST(TypeChoice, FallbackIsAFindingWithItsCost) {
+  Model model = moe_model(2048, 96);
+  model.tensors.push_back(tensor("blk.1.ffn_down_exps.weight", {96, 64, 4}));
+  const Chosen chosen = choose(model, load_recipe("nemotron3-3bit"));
+  EXPECT_EQ(chosen.by_name.at("blk.0.ffn_down_exps.weight").reason, "rule 2: rows of 96 are not whole blocks of IQ3_S");
+  ASSERT_EQ(chosen.findings.size(), 2u);
+  // Per tensor 96*64*4 = 24576 weights: 10560 bytes at 3.4375 bits, 13824 at 4.5.
+  EXPECT_EQ(chosen.findings[1].message, "2 tensors with rows of 96: IQ3_S becomes IQ4_NL, +6528 bytes (30.9 %)");
+  EXPECT_EQ(chosen.findings[1].severity, Severity::kWarning);
+  // Bytes: Q8_0 2 x 54400 + 278528, F32 8192 + 2048, IQ3_XXS 200704, experts 27648; without the fallback 21120.
+  EXPECT_EQ(chosen.findings[0].message, "recipe nemotron3-3bit: nominal 5.20 bits per weight, real 5.25, because rows are not whole blocks");
+}
+
+TEST(TypeChoice, FirstTypeOfAListThatFitsIsNoFallback) {
+  Model model;
+  model.tensors = {tensor("output.weight", {96, 10})};
+  const Chosen chosen = choose(model, recipe_of("[[rule]]\ntype = ['Q4_K', 'Q6_K', 'Q4_0']\n"));
+  EXPECT_EQ(chosen.type("output.weight"), "Q4_0");
+  EXPECT_TRUE(chosen.findings.empty());
+}
+
+TEST(TypeChoice, WhatLlamaCppWantsInF32IgnoresEveryRule) {
+  const Chosen chosen = choose(moe_model(2048, 5120), all_of("Q8_0"), {"norm|gate_inp=Q4_0"});
+  EXPECT_EQ(chosen.type("blk.0.ffn_gate_inp.weight"), "F32");
+  EXPECT_EQ(chosen.type("blk.1.attn_norm.weight"), "F32");
+  ASSERT_EQ(chosen.findings.size(), 1u);
+  EXPECT_EQ(chosen.findings[0].message, "-t norm|gate_inp=Q4_0: 2 of its tensors stay F32, as llama.cpp wants them");
+  EXPECT_TRUE(choose(moe_model(2048, 5120), all_of("Q8_0"), {"attn_norm=F32"}).findings.empty()) << "F32 is what it gets";
+}
+
+TEST(TypeChoice, OneDimensionIsF32EvenWhereNobodyAsksForIt) {
+  Model model;
+  model.tensors = {tensor("some.weight", {64})};
+  EXPECT_EQ(choose(model, all_of("Q8_0")).type("some.weight"), "F32");
+  EXPECT_EQ(choose(model, load_recipe("F16")).type("some.weight"), "F32");
+}
+
+TEST(TypeChoice, TypeOptionThatMatchesNothingIsAFinding) {
+  const Chosen chosen = choose(moe_model(2048, 5120), all_of("Q8_0"), {"no_such=Q4_0", "attn_q=Q4_0"});
+  ASSERT_EQ(chosen.findings.size(), 1u);
+  EXPECT_EQ(chosen.findings[0].message, "-t no_such=Q4_0: matches no tensor");
+}
+
+TEST(TypeChoice, FirstTypeOptionWinsAndBeatsConverterPresets) {
+  const Chosen chosen = choose(moe_model(2048, 5120), load_recipe("F16"), {"attn_q=Q4_0", "attn=Q6_K"});
+  EXPECT_EQ(chosen.type("blk.1.attn_q.weight"), "Q4_0");
+  EXPECT_EQ(chosen.type("output.weight"), "F16");
+}
+
+TEST(TypeChoice, TiedEmbeddingGetsTheBetterOfItsTwoTypes) {
+  Model model;
+  model.tied_output = true;
+  model.tensors = {tensor("token_embd.weight", {512, 10})};
+  const std::string small_first = "[[rule]]\nclass = 'embeddings'\ntype = 'Q4_0'\n[[rule]]\nclass = 'output'\ntype = 'Q6_K'\n";
+  const Chosen as_output = choose(model, recipe_of(small_first));
+  EXPECT_EQ(as_output.type("token_embd.weight"), "Q6_K");
+  EXPECT_EQ(as_output.by_name.at("token_embd.weight").reason, "rule 2, as tied output");
+  EXPECT_EQ(as_output.by_name.at("token_embd.weight").tensor_class, TensorClass::kEmbeddings);
+  const std::string large_first = "[[rule]]\nclass = 'embeddings'\ntype = 'F16'\n[[rule]]\nclass = 'output'\ntype = 'Q6_K'\n";
+  EXPECT_EQ(choose(model, recipe_of(large_first)).type("token_embd.weight"), "F16");
+  model.tied_output = false;
+  EXPECT_EQ(choose(model, recipe_of(small_first)).type("token_embd.weight"), "Q4_0");
+}
+
+TEST(TypeChoice, TiedEmbeddingCountsOneFallback) {
+  Model model;
+  model.tied_output = true;
+  model.tensors = {tensor("token_embd.weight", {96, 10})};
+  const Chosen chosen = choose(model, recipe_of("[[rule]]\nclass = 'embeddings'\ntype = 'Q4_K'\n[[rule]]\ntype = 'Q6_K'\n"));
+  EXPECT_EQ(chosen.type("token_embd.weight"), "Q8_0");
+  ASSERT_EQ(chosen.findings.size(), 2u) << "the type that was not taken costs nothing";
+  EXPECT_TRUE(chosen.findings[1].message.starts_with("1 tensor with rows of 96: Q6_K becomes Q8_0")) << chosen.findings[1].message;
+}
+
+TEST(TypeChoice, RankAndLayerDoNotDependOnTheOrderOfTensors) {
+  Model model;
+  model.n_layers = 11;
+  for (const int block : {10, 2, 0}) model.tensors.push_back(tensor("blk." + std::to_string(block) + ".attn_q.weight", {512, 4}));
+  const Recipe recipe = recipe_of("[[rule]]\nrank = [0, 0]\ntype = 'F16'\n[[rule]]\nlayers = [-1, -1]\ntype = 'Q6_K'\n[[rule]]\ntype = 'Q4_0'\n");
+  for (int turn = 0; turn < 3; ++turn) {
+    const Chosen chosen = choose(model, recipe);
+    EXPECT_EQ(chosen.type("blk.0.attn_q.weight"), "F16");
+    EXPECT_EQ(chosen.type("blk.2.attn_q.weight"), "Q4_0");
+    EXPECT_EQ(chosen.type("blk.10.attn_q.weight"), "Q6_K");
+    std::ranges::rotate(model.tensors, model.tensors.begin() + 1);
+  }
+}
+
+TEST(TypeChoice, ConverterPresets) {
+  Model model;
+  model.tensors = {tensor("output.weight", {64, 10}), tensor("odd.weight", {40, 10})};
+  EXPECT_EQ(choose(model, load_recipe("auto")).type("output.weight"), "BF16") << "the source's own type";
+  EXPECT_EQ(choose(model, load_recipe("F32")).type("odd.weight"), "F32");
+  const Chosen q8 = choose(model, load_recipe("Q8_0"));
+  EXPECT_EQ(q8.type("output.weight"), "Q8_0");
+  EXPECT_EQ(q8.type("odd.weight"), "F16");
+  EXPECT_EQ(q8.by_name.at("odd.weight").reason, "Q8_0: rows of 40 are not whole blocks");
+}
+
+TEST(TypeChoice, Mistakes) {
+  expect_error(Exit::kUsage, "recipe r: no rule matches tensor \"token_embd.weight\" of class embeddings",
+               [] { choose(moe_model(2048, 5120), recipe_of("[[rule]]\nclass = 'experts'\ntype = 'Q8_0'\n")); });
+  expect_error(Exit::kUsage, "-t attn_q=I32: type I32 cannot be written", [] { choose(moe_model(2048, 5120), all_of("Q8_0"), {"attn_q=I32"}); });
+  expect_error(Exit::kUsage, "rule 1: type Q2_K cannot be written", [] { choose(moe_model(2048, 5120), all_of("Q2_K")); });
+}
+
+TEST(DefaultRecipe, IsTheFirstWhoseExpertTypesDivideTheRows) {
+  EXPECT_EQ(default_recipe(moe_model(2048, 5120)).name, "nemotron3-3bit") << "Ultra";
+  EXPECT_EQ(default_recipe(moe_model(1024, 2688)).name, "nemotron3-4bit") << "Super";
+  EXPECT_EQ(default_recipe(moe_model(2688, 1856)).name, "nemotron3-4bit") << "Nano";
+  Model dense;
+  dense.architecture = "nemotron_h";
+  dense.tensors = {tensor("blk.0.ffn_up.weight", {4096, 10})};
+  EXPECT_EQ(default_recipe(dense).name, "nemotron3-4bit");
+}
+
+TEST(DefaultRecipe, NoneForAnUnknownFamily) {
+  Model model = moe_model(2048, 5120);
+  model.architecture = "other";
+  expect_error(Exit::kUsage, "architecture other: no shipped recipe fits", [&] { default_recipe(model); });
+}
+
+TEST(FileType, OfThePresetOrOfMostBytes) {
+  const Model model = moe_model(2048, 5120);
+  const auto number = [&](const Recipe& recipe) {
+    std::vector<Finding> findings;
+    return file_type_of(some_checkpoint(), model, recipe, choose_types(some_checkpoint(), model, recipe, {}, false, findings));
+  };
+  EXPECT_EQ(number(load_recipe("auto")), 32u);
+  EXPECT_EQ(number(load_recipe("F32")), 0u);
+  EXPECT_EQ(number(load_recipe("F16")), 1u);
+  EXPECT_EQ(number(load_recipe("Q8_0")), 7u);
+  EXPECT_EQ(number(load_recipe("nemotron3-3bit")), 26u) << "IQ3_S: the down projections hold most bytes here";
+  EXPECT_EQ(number(all_of("Q4_K")), 15u);
+}
+
+}  // namespace
+}  // namespace ggufmill
