@@ -84,7 +84,9 @@ Conversion run_program(const std::vector<std::string>& command) {
   run.seconds = seconds_since(start);
   run.cpu_seconds = cpu_seconds(use);
   run.peak_rss_bytes = static_cast<uint64_t>(use.ru_maxrss) * 1024;
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) throw std::runtime_error("the conversion failed:\n" + text);
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    throw std::runtime_error(command[0] + " failed with wait status " + std::to_string(status) + "\n" + text);
+  }
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
     nlohmann::json event = nlohmann::json::parse(line);

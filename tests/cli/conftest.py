@@ -12,9 +12,9 @@ def _write_figure(node, text):
     print(text)
     if folder := os.environ.get("GGUFMILL_FIGURES"):
         Path(folder).mkdir(parents=True, exist_ok=True)
-        file, _, name = node.nodeid.rpartition("/")[2].partition("::")
-        with open(Path(folder) / Path(file).stem, "a") as f:
-            f.write(f"  {Path(file).stem.removeprefix('test_')}: {text}\n")
+        name = node.path.stem.removeprefix("test_")
+        with open(Path(folder) / name, "a") as f:
+            f.write(f"  {name}: {text}\n")
 
 
 @pytest.fixture
@@ -42,12 +42,8 @@ def pytest_sessionfinish(session, exitstatus):
 
 @pytest.fixture(scope="session")
 def big_checkpoint(tmp_path_factory):
-    """328 MB of random BF16 in six shards: all kinds of blocks with the proportions of the real model, and its MTP block."""
-    folder = tmp_path_factory.mktemp("source") / "big"
-    return program.make_checkpoint(
-        folder, "--layers", "mamba moe attention moe", "--mtp", "--hidden", 1024, "--latent", 512, "--expert-width", 1280,
-        "--shared-width", 2048, "--experts", 32, "--experts-used", 4, "--heads", 8, "--mamba-heads", 32, "--groups", 2,
-        "--state", 64, "--shard-bytes", 60_000_000)
+    """328 MB of random BF16 in six shards."""
+    return program.make_big_checkpoint(tmp_path_factory.mktemp("source") / "big")
 
 
 @pytest.fixture(scope="session")

@@ -129,3 +129,10 @@ def work_folder(out):
 def make_checkpoint(out, *args):
     subprocess.run([MAKE_CHECKPOINT, str(out), *map(str, args)], check=True, stdout=subprocess.DEVNULL)
     return out
+
+
+def make_big_checkpoint(out, experts=32):
+    """All kinds of blocks with the proportions of the real model, and its MTP block: 328 MB in six shards, more with more experts."""
+    return make_checkpoint(out, "--layers", "mamba moe attention moe", "--mtp", "--hidden", 1024, "--latent", 512, "--expert-width", 1280,
+                           "--shared-width", 2048, "--experts", experts, "--experts-used", 4, "--heads", 8, "--mamba-heads", 32,
+                           "--groups", 2, "--state", 64, "--shard-bytes", 60_000_000)

@@ -82,7 +82,7 @@ def test_shape_against_extent(mini_copy, tmp_path):
 
 def test_overlap(mini_copy, tmp_path):
     def change(entries):
-        a, b = sorted((k for k in entries if entries[k]["shape"] == [512, 256]), key=lambda k: entries[k]["data_offsets"])[:2]
+        a, b = sorted((k for k in entries if entries[k].get("shape") == [512, 256]), key=lambda k: entries[k]["data_offsets"])[:2]
         entries[b]["data_offsets"] = entries[a]["data_offsets"]
     rejected(mini_copy, tmp_path, edit_header(mini_copy, EXPERT, change))
 
@@ -160,7 +160,7 @@ def test_more_tokens_than_rows(mini_copy, tmp_path):
     tokenizer = json.loads(path.read_text())
     tokenizer["model"]["vocab"]["surplus"] = 4096
     path.write_text(json.dumps(tokenizer))
-    rejected(mini_copy, tmp_path, "4097", "4096")
+    rejected(mini_copy, tmp_path, "tokenizer.json", "surplus", "4096")
 
 
 @pytest.mark.parametrize("value, name", [(NAN, "NaN"), (INF, "Inf")])

@@ -1,14 +1,16 @@
 """500 random single-bit flips over all files of a finished set: verify finds every one, exit 1, and says where: the file, and in it
 the tensor, the header or the padding."""
 import random
+import shutil
 from collections import Counter
 
+import pytest
 from gguf import GGUFReader
 
-from program import mill, output_files
+from program import DATA, MINI, mill, output_files
 
 SEED = 500
-FLIPS = 500
+FLIPS_MINI, FLIPS_PADDED = 400, 100
 
 
 def places(file):
@@ -28,20 +30,23 @@ def places(file):
     return out
 
 
-def draw(rng, folder):
+def draw(rng, out, count):
     """Files and offsets: every place kind gets its share, for by size alone nearly all flips would hit large tensors."""
-    shards = output_files(folder)
+    shards = output_files(out)
     layout = {f: places(f) for f in shards}
-    text = [f for f in sorted(folder.parent.iterdir()) if f not in shards]
-    for _ in range(FLIPS):
+    text = [f for f in sorted(out.parent.iterdir()) if f not in shards]
+    for _ in range(count):
         share = rng.random()
         if share < 0.2:
             file = rng.choice(text)
             yield file, rng.randrange(file.stat().st_size), None
             continue
         file = rng.choice(shards)
+        padding = [p for p in layout[file] if p[2] == "padding"]
         if share < 0.35:
             begin, end, name = layout[file][0]
+        elif share < 0.45 and padding:
+            begin, end, name = rng.choice(padding)
         elif share < 0.7:
             begin, end, name = rng.choice(layout[file])
         else:
@@ -50,10 +55,21 @@ def draw(rng, folder):
         yield file, rng.randrange(begin, end), name
 
 
-def test_every_flip_is_found_and_named(mini_set, figure):
+@pytest.fixture
+def padded_set(tmp_path):
+    """Three experts make tensors of 12 bytes: padding between tensors, which the miniature lacks."""
+    source = next((DATA / "goldens" / "c-ultra-bf16-mixshards").glob("*/config.json")).parent
+    out = tmp_path / "padded.gguf"
+    mill("convert", source, "-o", out, "-r", "Q8_0", "--split-max-tensors", 20).ok()
+    return out
+
+
+@pytest.mark.parametrize("name, count", [("mini_set", FLIPS_MINI), ("padded_set", FLIPS_PADDED)])
+def test_every_flip_is_found_and_named(name, count, request, figure):
+    out = request.getfixturevalue(name)
     rng = random.Random(SEED)
     missed, found = [], Counter()
-    for file, offset, place in list(draw(rng, mini_set)):
+    for file, offset, place in list(draw(rng, out, count)):
         bit = 1 << rng.randrange(8)
         with open(file, "r+b") as f:
             f.seek(offset)
@@ -61,7 +77,7 @@ def test_every_flip_is_found_and_named(mini_set, figure):
             f.seek(offset)
             f.write(bytes([old ^ bit]))
             f.flush()
-            run = mill("verify", mini_set, "--json")
+            run = mill("verify", out, "--json")
             f.seek(offset)
             f.write(bytes([old]))
         where = f"{file.name} at {offset} bit {bit} ({place})"
@@ -78,13 +94,13 @@ def test_every_flip_is_found_and_named(mini_set, figure):
             missed.append(f"{where}: {kind} not named: {findings}")
         else:
             found[kind] += 1
-    figure(f"seed {SEED}: {sum(found.values())} of {FLIPS} flips found and named: " + ", ".join(f"{n} in {k}" for k, n in sorted(found.items())))
+    figure(f"seed {SEED}: {sum(found.values())} of {count} flips found and named: " + ", ".join(f"{n} in {k}" for k, n in sorted(found.items())))
     assert not missed, f"{len(missed)} missed:\n" + "\n".join(missed[:20])
-    mill("verify", mini_set).ok()
+    assert len(found) == (3 if name == "mini_set" else 4), "every kind of place was hit"
+    mill("verify", out).ok()
 
 
 def damaged(mini_set, tmp_path):
-    import shutil
     folder = shutil.copytree(mini_set.parent, tmp_path / "set")
     return folder / mini_set.name
 
@@ -121,7 +137,6 @@ def test_other_damage_is_found(mini_set, tmp_path):
 
 def test_wrong_values_are_found_without_checksums(mini_set, tmp_path):
     """The set of another maker, no checksums: structure holds, so only the comparison with the source sees an exchanged tensor."""
-    from program import MINI
     out = damaged(mini_set, tmp_path)
     for path in out.parent.iterdir():
         if path.suffix != ".gguf":

@@ -7,7 +7,8 @@ import pytest
 
 from program import digests, mill, refused, start, work_folder
 
-FLAGS = ["-r", "Q8_0", "--split-max-size", "70M", "--json"]
+SPLIT = ["--split-max-size", "70M"]
+FLAGS = ["-r", "Q8_0", *SPLIT, "--json"]
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +71,10 @@ def test_resume_with_other_threads_and_memory(flags, big_checkpoint, whole, inte
     assert finish(big_checkpoint, interrupted, whole, *flags).event("resume") is not None
 
 
-@pytest.mark.parametrize("flags", [["-r", "Q4_0"], ["-t", "token_embd=F16"], ["--no-mtp"], ["--split-max-size", "50M"]])
+@pytest.mark.parametrize("flags", [["-r", "F16", *SPLIT], ["-r", "Q8_0", "-t", "token_embd=F16", *SPLIT], ["-r", "Q8_0", "--no-mtp", *SPLIT],
+                                   ["-r", "Q8_0", "--split-max-size", "50M"]])
 def test_another_plan_is_refused_and_the_work_stays(flags, big_checkpoint, whole, interrupted):
-    other = mill("convert", big_checkpoint, "-o", interrupted, *FLAGS, *flags)
+    other = mill("convert", big_checkpoint, "-o", interrupted, *flags)
     assert "--restart" in other.stderr
     refused(other, 73)
     assert finish(big_checkpoint, interrupted, whole).event("resume") is not None

@@ -63,8 +63,8 @@ def test_existing_output_is_kept(tmp_path):
     out = tmp_path / "out.gguf"
     mill("convert", MINI, "-o", out, "-r", "Q8_0").ok()
     before = digests(tmp_path)
-    refused(mill("convert", MINI, "-o", out, "-r", "Q8_0"), 73, "out.gguf")
-    refused(mill("convert", MINI, "-o", out, "-r", "F16"), 73, "out.gguf")
+    refused(mill("convert", MINI, "-o", out, "-r", "Q8_0"), 73, f"{tmp_path}/out.")
+    refused(mill("convert", MINI, "-o", out, "-r", "F16"), 73, f"{tmp_path}/out.")
     refused(mill("convert", MINI, "-o", out, "-r", "F16", "--split-max-size", "4M"), 73)
     assert digests(tmp_path) == before
 

@@ -6,15 +6,17 @@ from gguf import GGUFReader
 from gguf.quants import dequantize
 from tokenizers import Tokenizer
 
-from program import IMATRIX, MINI, mill, output_files
+from program import MINI, mill, output_files
 from source_tensors import SourceTensors
 
-# Relative RMSE on near-Gaussian weights: the upper end of what the type gives.
+# Relative RMSE on near-Gaussian weights: the upper end of what the type gives with flat importance. An importance matrix lowers the
+# weighted error and so raises this one, which counts all columns alike.
 LIMITS = {"F32": 1e-7, "F16": 1e-3, "BF16": 0, "Q8_0": 0.008, "Q6_K": 0.022, "Q5_K": 0.045, "Q4_K": 0.085, "Q4_0": 0.11,
           "IQ4_NL": 0.09, "IQ4_XS": 0.09, "Q3_K": 0.17, "IQ3_S": 0.16, "IQ3_XXS": 0.22}
+WITH_IMATRIX = 1.25
 
 
-def compare(files, source, figure):
+def compare(files, source, figure, slack=1.0):
     worst = {}
     for file in files:
         for tensor in GGUFReader(file).tensors:
@@ -23,14 +25,15 @@ def compare(files, source, figure):
             want = source.expected(tensor.name, shape).astype(np.float64)
             error = np.sqrt(((got - want) ** 2).sum() / max((want ** 2).sum(), 1e-300))
             kind = tensor.tensor_type.name
-            assert error <= LIMITS[kind], f"{tensor.name}: {kind}: relative RMSE {error:.4g} > {LIMITS[kind]}"
+            limit = LIMITS[kind] * slack
+            assert error <= limit, f"{tensor.name}: {kind}: relative RMSE {error:.4g} > {limit:.4g}"
             worst[kind] = max(worst.get(kind, 0), error)
     figure("worst relative RMSE by type: " + ", ".join(f"{k} {e:.3g}" for k, e in sorted(worst.items())))
     return worst
 
 
 def test_three_bit_recipe(mini_set, figure):
-    kinds = compare(output_files(mini_set), SourceTensors(MINI), figure)
+    kinds = compare(output_files(mini_set), SourceTensors(MINI), figure, WITH_IMATRIX)
     assert {"IQ3_XXS", "IQ3_S", "Q8_0", "F32"} <= set(kinds)
 
 
@@ -38,7 +41,7 @@ def test_three_bit_recipe(mini_set, figure):
 def test_every_type(kind, tmp_path, figure):
     out = tmp_path / "out.gguf"
     pattern = r"(exps|shexp|ssm_in|ssm_out|attn_q|attn_k|attn_v|attn_output|latent_up|latent_down|token_embd|output)\.weight"
-    mill("convert", MINI, "-o", out, "-r", "auto", "-t", f"{pattern}={kind}", "--imatrix", IMATRIX).ok()
+    mill("convert", MINI, "-o", out, "-r", "auto", "-t", f"{pattern}={kind}").ok()
     assert kind in compare([out], SourceTensors(MINI), figure)
 
 

@@ -77,7 +77,7 @@ TEST_F(GgufReader, EveryValueTypeComesBackFromTheWriter) {
   m.set("a.i8", std::vector<int8_t>{-1});
   m.set("a.u16", std::vector<uint16_t>{1});
   m.set("a.i16", std::vector<int16_t>{-1});
-  m.set("a.u32", std::vector<uint32_t>(100000, 7));   // longer than the window
+  m.set("a.u32", std::vector<uint32_t>(100000, 7));  // longer than the window
   m.set("a.i32", std::vector<int32_t>{-1});
   m.set("a.f32", std::vector<float>{1, 2});
   m.set("a.bool", std::vector<bool>{true, false, true});
@@ -102,9 +102,11 @@ TEST(GgufWriter, BytesAreThoseOfTheFormat) {
   Metadata m;
   m.set("general.architecture", std::string("llama"));
   m.set("llama.block_count", uint32_t{2});
-  const std::vector<GgufTensor> tensors = {{"a.weight", GgmlType::F32, {3}, {0, 12}}, {"b.weight", GgmlType::Q8_0, {32, 2}, {32, 68}}};
+  const std::vector<GgufTensor> tensors = {{"a.weight", GgmlType::F32, {3}, {0, 12}},
+                                           {"b.weight", GgmlType::Q8_0, {32, 2}, {32, 68}}};
   const auto header = gguf_header_bytes(m, tensors);
-  EXPECT_EQ(std::string(reinterpret_cast<const char*>(header.data()), header.size()), two_tensors().bytes.substr(0, header.size()));
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(header.data()), header.size()),
+            two_tensors().bytes.substr(0, header.size()));
   EXPECT_EQ(header.size() + 128, two_tensors().bytes.size());
 }
 
@@ -175,8 +177,10 @@ TEST_F(GgufReader, EveryTruncationIsAnError) {
 
 TEST_F(GgufReader, HugeCounts) {
   for (const uint64_t n : {uint64_t{1} << 31, uint64_t{1} << 32, (uint64_t{1} << 61) + 1, uint64_t{1} << 63, kMax}) {
-    EXPECT_EQ(message(GgufBytes().start(0, n).pad(64)), "m.gguf: " + std::to_string(n) + " keys do not fit into the 40 bytes left");
-    EXPECT_EQ(message(GgufBytes().start(n, 0).pad(64)), "m.gguf: " + std::to_string(n) + " tensors do not fit into the 40 bytes left");
+    EXPECT_EQ(message(GgufBytes().start(0, n).pad(64)),
+              "m.gguf: " + std::to_string(n) + " keys do not fit into the 40 bytes left");
+    EXPECT_EQ(message(GgufBytes().start(n, 0).pad(64)),
+              "m.gguf: " + std::to_string(n) + " tensors do not fit into the 40 bytes left");
   }
   EXPECT_EQ(message(GgufBytes().start(4, 1).kv_str("k", std::string(200, 'x')).pad()),
             "m.gguf: 4 tensors do not fit into the 11 bytes after the keys");
@@ -209,7 +213,8 @@ TEST_F(GgufReader, BadKeysAndValues) {
   EXPECT_EQ(message(GgufBytes().start(0, 1).kv_u32("a\xff", 1)), "m.gguf: key 0 is not UTF-8: \"a\\xff\"");
   EXPECT_EQ(message(GgufBytes().start(0, 1).kv_str("k", "\xc0\x80")), "m.gguf: key \"k\" is not UTF-8: \"\\xc0\\x80\"");
   EXPECT_EQ(message(GgufBytes().start(0, 2).kv_u32("k", 1).kv_u32("k", 1)), "m.gguf: key \"k\" is there twice");
-  EXPECT_EQ(message(GgufBytes().start(0, 1).str("k").u32(7).put<uint8_t>(2).raw("x")), "m.gguf: key \"k\" is a bool with value 2");
+  EXPECT_EQ(message(GgufBytes().start(0, 1).str("k").u32(7).put<uint8_t>(2).raw("x")),
+            "m.gguf: key \"k\" is a bool with value 2");
   EXPECT_EQ(message(GgufBytes().start(0, 1).str("k").u32(9).u32(7).u64(1).put<uint8_t>(255)),
             "m.gguf: key \"k\" is a bool with value 255");
   for (const uint32_t type : {13u, 255u, 0xFFFFFFFFu}) {
@@ -251,9 +256,14 @@ TEST_F(GgufReader, BadTensorEntries) {
   EXPECT_EQ(message(GgufBytes().start(1, 0).str("t").u32(0xFFFFFFFF).pad(1024)), t + "4294967295 dimensions, ggml has 1 to 4");
   EXPECT_EQ(one("t", {0}, kF32), t + "dimension 0 is 0");
   EXPECT_EQ(one("t", {1, 0}, kF32), t + "dimension 1 is 0");
-  for (const auto& ne : std::initializer_list<std::initializer_list<uint64_t>>{
-           {max}, {max, 2}, {uint64_t{1} << 63}, {kMax}, {uint64_t{1} << 32, uint64_t{1} << 31}, {uint64_t{1} << 32, uint64_t{1} << 32},
-           {uint64_t{1} << 32, uint64_t{1} << 32, 3}, {(uint64_t{1} << 32) + 1, uint64_t{1} << 32}}) {
+  for (const auto& ne : std::initializer_list<std::initializer_list<uint64_t>>{{max},
+                                                                               {max, 2},
+                                                                               {uint64_t{1} << 63},
+                                                                               {kMax},
+                                                                               {uint64_t{1} << 32, uint64_t{1} << 31},
+                                                                               {uint64_t{1} << 32, uint64_t{1} << 32},
+                                                                               {uint64_t{1} << 32, uint64_t{1} << 32, 3},
+                                                                               {(uint64_t{1} << 32) + 1, uint64_t{1} << 32}}) {
     EXPECT_EQ(one("t", ne, kF32), t + "more elements than 63 bits can count");
   }
   EXPECT_EQ(one("t", {max - 1}, 28), t + "more bytes than 64 bits can count");
@@ -271,13 +281,13 @@ TEST_F(GgufReader, BadOffsetsAndExtents) {
                    std::string(4096, '\0'));
   };
   const auto expected = [](const char* name, uint64_t found, uint64_t want) {
-    return std::string("m.gguf: tensor \"") + name + "\": offset is " + std::to_string(found) + ", expected " + std::to_string(want) +
-           " (the end of the tensor before it, padded)";
+    return std::string("m.gguf: tensor \"") + name + "\": offset is " + std::to_string(found) + ", expected " +
+           std::to_string(want) + " (the end of the tensor before it, padded)";
   };
-  EXPECT_EQ(two(0, 64), expected("b", 64, 32));     // a hole
-  EXPECT_EQ(two(0, 0), expected("b", 0, 32));       // overlap
-  EXPECT_EQ(two(0, 33), expected("b", 33, 32));     // not aligned
-  EXPECT_EQ(two(32, 0), expected("a", 32, 0));      // swapped
+  EXPECT_EQ(two(0, 64), expected("b", 64, 32));  // a hole
+  EXPECT_EQ(two(0, 0), expected("b", 0, 32));    // overlap
+  EXPECT_EQ(two(0, 33), expected("b", 33, 32));  // not aligned
+  EXPECT_EQ(two(32, 0), expected("a", 32, 0));   // swapped
   EXPECT_EQ(two(0, kMax - 31), expected("b", kMax - 31, 32));
 
   EXPECT_EQ(message(GgufBytes().start(1, 0).tensor("t", {8}, kF32, 0).pad().bytes + std::string(31, '\0')),
@@ -293,8 +303,9 @@ TEST_F(GgufReader, BadOffsetsAndExtents) {
   sum.start(3, 0);
   for (const uint64_t k : {0, 1, 2}) sum.tensor("t" + std::to_string(k), {uint64_t{1} << 62}, 24, k << 62);
   EXPECT_EQ(message(sum.pad()), "m.gguf: tensor \"t0\": data ends at 4611686018427388032, the file has 128 bytes (truncated?)");
-  EXPECT_EQ(message(GgufBytes().start(2, 0).tensor("t", {8}, kF32, 0).tensor("t", {8}, kF32, 32).pad().bytes + std::string(64, '\0')),
-            "m.gguf: tensor \"t\" is there twice");
+  EXPECT_EQ(
+      message(GgufBytes().start(2, 0).tensor("t", {8}, kF32, 0).tensor("t", {8}, kF32, 32).pad().bytes + std::string(64, '\0')),
+      "m.gguf: tensor \"t\" is there twice");
 }
 
 TEST_F(GgufReader, ManyTinyKeysAndTensorsAreFastAndDuplicatesAmongThemFound) {
@@ -315,7 +326,7 @@ TEST_F(GgufReader, ManyTinyKeysAndTensorsAreFastAndDuplicatesAmongThemFound) {
   const auto start = std::chrono::steady_clock::now();
   EXPECT_EQ(read(good_keys).metadata.entries().size(), kMany);
   EXPECT_EQ(read(good_tensors).tensors.size(), kMany);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));   // a quadratic search takes minutes
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));  // a quadratic search takes minutes
   EXPECT_EQ(message(keys(77)), "m.gguf: key \"k77\" is there twice");
   EXPECT_EQ(message(tensors(77)), "m.gguf: tensor \"t77\" is there twice");
 }
@@ -328,7 +339,7 @@ TEST_F(GgufReader, LargestHeaderIsBounded) {
             "m.gguf: key \"k\" needs 3221225472 bytes at 45, the largest header accepted is 268435456");
   struct rusage usage;
   getrusage(RUSAGE_SELF, &usage);
-  EXPECT_LT(usage.ru_maxrss, 512 << 10);   // in KiB
+  EXPECT_LT(usage.ru_maxrss, 512 << 10);  // in KiB
 }
 
 TEST(GgufSplitName, ParsesWhatItMakes) {
@@ -339,9 +350,10 @@ TEST(GgufSplitName, ParsesWhatItMakes) {
   EXPECT_EQ(split->number, 2u);
   EXPECT_EQ(split->count, 7u);
   EXPECT_EQ(split_file_name("My-Model", 2, 7), "My-Model-00002-of-00007.gguf");
-  for (const char* other : {"model.gguf", "model-2-of-7.gguf", "model-00000-of-00007.gguf", "model-00008-of-00007.gguf",
-                            "-00001-of-00007.gguf", "model-00001-of-00007.bin", "model_00001-of-00007.gguf", "model-00001-to-00007.gguf",
-                            "model-0000x-of-00007.gguf", "model-00001-of-000007.gguf", "model-+0001-of-00007.gguf", ""}) {
+  for (const char* other :
+       {"model.gguf", "model-2-of-7.gguf", "model-00000-of-00007.gguf", "model-00008-of-00007.gguf", "-00001-of-00007.gguf",
+        "model-00001-of-00007.bin", "model_00001-of-00007.gguf", "model-00001-to-00007.gguf", "model-0000x-of-00007.gguf",
+        "model-00001-of-000007.gguf", "model-+0001-of-00007.gguf", ""}) {
     EXPECT_FALSE(parse_split_name(other)) << other;
   }
 }
@@ -378,7 +390,8 @@ TEST_F(GgufSplit, MissingMembersAreAllNamed) {
   EXPECT_EQ(message(), "m.gguf: 2 of 2 files of the split are missing: m-00001-of-00002.gguf, m-00002-of-00002.gguf");
   write(1, member("a", 0, 2, 2));
   EXPECT_EQ(message(), "m.gguf: 1 of 2 files of the split are missing: m-00002-of-00002.gguf");
-  EXPECT_TRUE(message("x-00001-of-00099.gguf").ends_with("x-00020-of-00099.gguf and 79 more")) << message("x-00001-of-00099.gguf");
+  EXPECT_TRUE(message("x-00001-of-00099.gguf").ends_with("x-00020-of-00099.gguf and 79 more"))
+      << message("x-00001-of-00099.gguf");
 }
 
 TEST_F(GgufSplit, KeysAreChecked) {
@@ -399,7 +412,8 @@ TEST_F(GgufSplit, KeysAreChecked) {
   write(2, GgufBytes().start(0, 1).kv_str("split.no", "1").bytes);
   EXPECT_EQ(message(), where + "split.no is str \"1\", not a count");
   folder_.write("renamed.gguf", member("a", 0, 2, 2));
-  EXPECT_EQ(message("renamed.gguf"), "renamed.gguf: split.count is 2, but the name is not that of a split (NAME-00001-of-00002.gguf)");
+  EXPECT_EQ(message("renamed.gguf"),
+            "renamed.gguf: split.count is 2, but the name is not that of a split (NAME-00001-of-00002.gguf)");
 }
 
 }  // namespace

@@ -84,7 +84,7 @@ TEST_F(ImatrixFile, ARealOneFromLlamaImatrix) {
     }
     EXPECT_GT(sum, 0) << e.tensor;
   }
-  EXPECT_EQ(stacked, 8u);   // up and down of four MoE layers
+  EXPECT_EQ(stacked, 8u);  // up and down of four MoE layers
   const ImatrixEntry* up = m.find("blk.1.ffn_up_exps.weight");
   ASSERT_NE(up, nullptr);
   EXPECT_EQ(up->n_mat, 8u);
@@ -128,7 +128,12 @@ TEST_F(ImatrixFile, InconsistentTensors) {
   EXPECT_EQ(error_of([&] { Imatrix(folder_.write("i.gguf", half.bytes)); }).message(),
             "i.gguf: tensor \"a.in_sum2\" is F16, expected F32");
   GgufBytes cube;
-  cube.start(2, 4).raw(keys.bytes).tensor("a.in_sum2", {2, 1, 2}, 0, 0).tensor("a.counts", {1}, 0, 32).pad().raw(std::string(64, '\0'));
+  cube.start(2, 4)
+      .raw(keys.bytes)
+      .tensor("a.in_sum2", {2, 1, 2}, 0, 0)
+      .tensor("a.counts", {1}, 0, 32)
+      .pad()
+      .raw(std::string(64, '\0'));
   EXPECT_EQ(error_of([&] { Imatrix(folder_.write("i.gguf", cube.bytes)); }).message(),
             "i.gguf: tensor \"a.in_sum2\" has more than two dimensions");
 }

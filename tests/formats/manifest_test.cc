@@ -23,11 +23,21 @@ Manifest example() {
   m.recipe_sha256 = sha("recipe");
   m.imatrix = ManifestImatrix{"imatrix.gguf", sha("imatrix")};
   m.source = {{"model-00001-of-00002.safetensors", 1000, sha("s1")}, {"model-00002-of-00002.safetensors", 2000, std::nullopt}};
-  m.files = {{"m-00001-of-00002.gguf", 4096, sha("f1"), 96, xxh("h1")}, {"m-00002-of-00002.gguf", 8192, sha("f2"), 64, xxh("h2")}};
-  m.tensors = {{"output_norm.weight", GgmlType::F32, {8}, "m-00001-of-00002.gguf", {96, 32}, xxh("t1"), 0.0, std::nullopt, 0, 0},
-               {"blk.1.ffn_up_exps.weight", GgmlType::IQ3_S, {256, 2, 3}, "m-00002-of-00002.gguf", {64, 660}, xxh("t2"), 0.1 / 3,
-                WorstBlock{5, 0, 0.7}, 2, 1},
-               {"blk.2.x", GgmlType::Q8_0, {32}, "m-00002-of-00002.gguf", {736, 34}, xxh("t3"), std::nullopt, std::nullopt, 0, 0}};
+  m.files = {{"m-00001-of-00002.gguf", 4096, sha("f1"), 96, xxh("h1")},
+             {"m-00002-of-00002.gguf", 8192, sha("f2"), 64, xxh("h2")}};
+  m.tensors = {
+      {"output_norm.weight", GgmlType::F32, {8}, "m-00001-of-00002.gguf", {96, 32}, xxh("t1"), 0.0, std::nullopt, 0, 0},
+      {"blk.1.ffn_up_exps.weight",
+       GgmlType::IQ3_S,
+       {256, 2, 3},
+       "m-00002-of-00002.gguf",
+       {64, 660},
+       xxh("t2"),
+       0.1 / 3,
+       WorstBlock{5, 0, 0.7},
+       2,
+       1},
+      {"blk.2.x", GgmlType::Q8_0, {32}, "m-00002-of-00002.gguf", {736, 34}, xxh("t3"), std::nullopt, std::nullopt, 0, 0}};
   return m;
 }
 
@@ -40,8 +50,12 @@ std::string edited(std::string text, std::string_view from, std::string_view to)
   return text.substr(0, line) + "\n \"content_xxh3_128\": \"" + xxh(text.substr(0, line)).hex() + "\"\n}\n";
 }
 
-std::string message_of(const std::string& text) { return error_of([&] { parse_manifest(text, "m.manifest.json"); }).message(); }
-std::string message_of_edit(std::string_view from, std::string_view to) { return message_of(edited(manifest_text(example()), from, to)); }
+std::string message_of(const std::string& text) {
+  return error_of([&] { parse_manifest(text, "m.manifest.json"); }).message();
+}
+std::string message_of_edit(std::string_view from, std::string_view to) {
+  return message_of(edited(manifest_text(example()), from, to));
+}
 
 TEST(Manifest, RoundTrip) {
   const Manifest m = example();
@@ -72,11 +86,13 @@ TEST(Manifest, TextIsThis) {
   m.program_version = "0.1.0";
   m.files = {{"a.gguf", 64, sha("x"), 32, xxh("y")}};
   const std::string text = manifest_text(m);
-  EXPECT_TRUE(text.starts_with(
-      "{\n \"manifest_version\": 1,\n \"program\": {\n  \"name\": \"ggufmill\",\n  \"version\": \"0.1.0\",\n  \"encoding_version\": 0\n },\n"
-      " \"architecture\": \"\",\n \"recipe\": {\n  \"name\": \"\",\n  \"sha256\": \"0000"))
+  EXPECT_TRUE(
+      text.starts_with("{\n \"manifest_version\": 1,\n \"program\": {\n  \"name\": \"ggufmill\",\n  \"version\": \"0.1.0\",\n  "
+                       "\"encoding_version\": 0\n },\n"
+                       " \"architecture\": \"\",\n \"recipe\": {\n  \"name\": \"\",\n  \"sha256\": \"0000"))
       << text;
-  EXPECT_NE(text.find(" \"imatrix\": null,\n \"source\": [],\n \"files\": [\n  {\n   \"name\": \"a.gguf\",\n   \"bytes\": 64,\n"), std::string::npos);
+  EXPECT_NE(text.find(" \"imatrix\": null,\n \"source\": [],\n \"files\": [\n  {\n   \"name\": \"a.gguf\",\n   \"bytes\": 64,\n"),
+            std::string::npos);
   EXPECT_EQ(parse_manifest(text, "m"), m);
 }
 
@@ -114,8 +130,9 @@ TEST(Manifest, EveryTruncationIsFound) {
 }
 
 TEST(Manifest, UnknownKeysArePassedOver) {
-  EXPECT_EQ(parse_manifest(edited(manifest_text(example()), "\"architecture\"", "\"later\": [1, {\"x\": 2}],\n \"architecture\""), "m"),
-            example());
+  EXPECT_EQ(
+      parse_manifest(edited(manifest_text(example()), "\"architecture\"", "\"later\": [1, {\"x\": 2}],\n \"architecture\""), "m"),
+      example());
 }
 
 TEST(Manifest, DamageIsNamed) {
@@ -140,11 +157,13 @@ TEST(Manifest, EveryFieldIsChecked) {
            {"\"architecture\": \"nemotron_h_moe\"", "\"arch\": 1", "architecture is missing"},
            {"\"architecture\"", "\"architecture\": \"a\",\n \"architecture\"", "architecture is there twice"},
            {"\"recipe\": {", "\"recipe\": 1, \"r\": {", "recipe is not an object"},
-           {"\"name\": \"imatrix.gguf\"", "\"name\": \"a/imatrix.gguf\"", "imatrix.name is not a plain file name: \"a/imatrix.gguf\""},
+           {"\"name\": \"imatrix.gguf\"", "\"name\": \"a/imatrix.gguf\"",
+            "imatrix.name is not a plain file name: \"a/imatrix.gguf\""},
            {"\"bytes\": 2000", "\"bytes\": -1", "source[1].bytes is not an unsigned integer"},
            {"\"bytes\": 2000", "\"bytes\": 1.5", "source[1].bytes is not an unsigned integer"},
            {"\"name\": \"m-00002-of-00002.gguf\"", "\"name\": \"..\"", "files[1].name is not a plain file name: \"..\""},
-           {"\"name\": \"m-00002-of-00002.gguf\"", "\"name\": \"m-00001-of-00002.gguf\"", "files has \"m-00001-of-00002.gguf\" twice"},
+           {"\"name\": \"m-00002-of-00002.gguf\"", "\"name\": \"m-00001-of-00002.gguf\"",
+            "files has \"m-00001-of-00002.gguf\" twice"},
            {"\"header_bytes\": 64", "\"x\": 64", "files[1].header_bytes is missing"},
            {"\"tensors\": [", "\"tensors\": 1, \"t\": [", "tensors is not an array"},
            {"\"type\": \"IQ3_S\"", "\"type\": \"IQ9\"", "tensors[1].type is not a ggml type: \"IQ9\""},

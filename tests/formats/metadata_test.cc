@@ -36,13 +36,30 @@ TEST(Metadata, FindUintTakesEveryNonNegativeInteger) {
 }
 
 TEST(Metadata, EveryAlternativeHasItsType) {
-  const std::vector<std::pair<MetadataValue, std::string>> cases = {
-      {uint8_t{1}, "u8"}, {int8_t{1}, "i8"}, {uint16_t{1}, "u16"}, {int16_t{1}, "i16"}, {uint32_t{1}, "u32"}, {int32_t{1}, "i32"},
-      {1.0f, "f32"}, {true, "bool"}, {std::string("x"), "str"}, {uint64_t{1}, "u64"}, {int64_t{1}, "i64"}, {1.0, "f64"},
-      {std::vector<uint8_t>{}, "arr[u8]"}, {std::vector<int8_t>{}, "arr[i8]"}, {std::vector<uint16_t>{}, "arr[u16]"},
-      {std::vector<int16_t>{}, "arr[i16]"}, {std::vector<uint32_t>{}, "arr[u32]"}, {std::vector<int32_t>{}, "arr[i32]"},
-      {std::vector<float>{}, "arr[f32]"}, {std::vector<bool>{}, "arr[bool]"}, {std::vector<std::string>{}, "arr[str]"},
-      {std::vector<uint64_t>{}, "arr[u64]"}, {std::vector<int64_t>{}, "arr[i64]"}, {std::vector<double>{}, "arr[f64]"}};
+  const std::vector<std::pair<MetadataValue, std::string>> cases = {{uint8_t{1}, "u8"},
+                                                                    {int8_t{1}, "i8"},
+                                                                    {uint16_t{1}, "u16"},
+                                                                    {int16_t{1}, "i16"},
+                                                                    {uint32_t{1}, "u32"},
+                                                                    {int32_t{1}, "i32"},
+                                                                    {1.0f, "f32"},
+                                                                    {true, "bool"},
+                                                                    {std::string("x"), "str"},
+                                                                    {uint64_t{1}, "u64"},
+                                                                    {int64_t{1}, "i64"},
+                                                                    {1.0, "f64"},
+                                                                    {std::vector<uint8_t>{}, "arr[u8]"},
+                                                                    {std::vector<int8_t>{}, "arr[i8]"},
+                                                                    {std::vector<uint16_t>{}, "arr[u16]"},
+                                                                    {std::vector<int16_t>{}, "arr[i16]"},
+                                                                    {std::vector<uint32_t>{}, "arr[u32]"},
+                                                                    {std::vector<int32_t>{}, "arr[i32]"},
+                                                                    {std::vector<float>{}, "arr[f32]"},
+                                                                    {std::vector<bool>{}, "arr[bool]"},
+                                                                    {std::vector<std::string>{}, "arr[str]"},
+                                                                    {std::vector<uint64_t>{}, "arr[u64]"},
+                                                                    {std::vector<int64_t>{}, "arr[i64]"},
+                                                                    {std::vector<double>{}, "arr[f64]"}};
   EXPECT_EQ(cases.size(), std::variant_size_v<MetadataValue>);
   for (const auto& [value, expected] : cases) {
     EXPECT_EQ(type_name(value), expected);
@@ -69,7 +86,7 @@ TEST(Metadata, Equality) {
   Metadata a, b;
   a.set("k", uint32_t{1});
   b.set("k", int32_t{1});
-  EXPECT_NE(a, b);   // same number, other type: other bytes
+  EXPECT_NE(a, b);  // same number, other type: other bytes
   b.set("k", uint32_t{1});
   EXPECT_EQ(a, b);
 }
