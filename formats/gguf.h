@@ -29,7 +29,7 @@
 namespace ggufmill {
 
 inline constexpr uint64_t kGgufAlignment = 32;
-inline constexpr size_t kMaxGgufTensorName = 63;   // ggml's GGML_MAX_NAME is 64 with its NUL
+inline constexpr size_t kMaxGgufTensorName = 63;  // ggml's GGML_MAX_NAME is 64 with its NUL
 inline constexpr size_t kMaxGgufDims = 4;
 // The largest headers known (260,000 tokens with merges and a chat template) are about 20 MB: more is an attack on memory.
 inline constexpr uint64_t kMaxGgufHeaderBytes = 256ull << 20;
@@ -42,8 +42,8 @@ inline constexpr uint64_t kMaxGgufAlignment = 2ull << 20;
 struct GgufTensor {
   std::string name;
   GgmlType type;
-  std::vector<uint64_t> ne;    // innermost (row length) first, 1 to 4 dimensions
-  Extent extent;               // absolute in the file, without padding
+  std::vector<uint64_t> ne;  // innermost (row length) first, 1 to 4 dimensions
+  Extent extent;             // absolute in the file, without padding
   uint64_t row_elems() const { return ne[0]; }
   uint64_t rows() const;
   uint64_t elems() const;
@@ -53,10 +53,10 @@ struct GgufHeader {
   uint32_t version = 3;
   uint64_t alignment = kGgufAlignment;
   Metadata metadata;
-  std::vector<GgufTensor> tensors;   // in file order
-  uint64_t header_end = 0;           // absolute, without padding
-  uint64_t data_offset = 0;          // absolute
-  uint64_t data_end = 0;             // absolute, after the last tensor's padding
+  std::vector<GgufTensor> tensors;  // in file order
+  uint64_t header_end = 0;          // absolute, without padding
+  uint64_t data_offset = 0;         // absolute
+  uint64_t data_end = 0;            // absolute, after the last tensor's padding
   uint64_t file_bytes = 0;
 };
 
@@ -74,8 +74,8 @@ std::vector<std::byte> gguf_header_bytes(const Metadata& metadata, std::span<con
 
 struct GgufSplitName {
   std::filesystem::path folder;
-  std::string stem;        // "model" of model-00001-of-00003.gguf
-  uint32_t number = 0;     // 1-based
+  std::string stem;     // "model" of model-00001-of-00003.gguf
+  uint32_t number = 0;  // 1-based
   uint32_t count = 0;
 };
 // llama.cpp's split naming, nullopt where the name has another form.

@@ -18,8 +18,8 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "headers are copied as they lie in the file");
 
 constexpr uint64_t kWindowBytes = 64 << 10;
-constexpr uint64_t kMinKvBytes = 8 + 1 + 4 + 1;               // a key of one byte, its type, a one-byte value
-constexpr uint64_t kMinTensorBytes = 8 + 1 + 4 + 8 + 4 + 8;   // a name of one byte, one dimension, type, offset
+constexpr uint64_t kMinKvBytes = 8 + 1 + 4 + 1;              // a key of one byte, its type, a one-byte value
+constexpr uint64_t kMinTensorBytes = 8 + 1 + 4 + 8 + 4 + 8;  // a name of one byte, one dimension, type, offset
 
 class HeaderStream {
  public:
@@ -55,14 +55,16 @@ class HeaderStream {
     if (length > left()) fail_short(length, what);
     std::string text(length, '\0');
     read(std::as_writable_bytes(std::span(text.data(), text.size())), what);
-    if (!simdjson::validate_utf8(text.data(), text.size())) fail(std::string(what) + " is not UTF-8: \"" + printable(text, 60) + "\"");
+    if (!simdjson::validate_utf8(text.data(), text.size()))
+      fail(std::string(what) + " is not UTF-8: \"" + printable(text, 60) + "\"");
     return text;
   }
 
   [[noreturn]] void fail_short(uint64_t bytes, std::string_view what) const {
     const bool at_limit = end_ < file_.bytes();
     fail(std::string(what) + " needs " + std::to_string(bytes) + " bytes at " + std::to_string(position_) + ", " +
-         (at_limit ? "the largest header accepted is " : "the file has ") + std::to_string(end_) + (at_limit ? "" : " (truncated?)"));
+         (at_limit ? "the largest header accepted is " : "the file has ") + std::to_string(end_) +
+         (at_limit ? "" : " (truncated?)"));
   }
 
  private:
@@ -140,19 +142,32 @@ MetadataValue read_value(HeaderStream& in, std::string_view what) {
   const bool is_array = type == static_cast<uint32_t>(GgufValueType::kArray);
   if (is_array) type = in.read<uint32_t>(what);
   switch (static_cast<GgufValueType>(type)) {
-    case GgufValueType::kU8: return read_typed<uint8_t>(in, is_array, what);
-    case GgufValueType::kI8: return read_typed<int8_t>(in, is_array, what);
-    case GgufValueType::kU16: return read_typed<uint16_t>(in, is_array, what);
-    case GgufValueType::kI16: return read_typed<int16_t>(in, is_array, what);
-    case GgufValueType::kU32: return read_typed<uint32_t>(in, is_array, what);
-    case GgufValueType::kI32: return read_typed<int32_t>(in, is_array, what);
-    case GgufValueType::kF32: return read_typed<float>(in, is_array, what);
-    case GgufValueType::kBool: return read_typed<bool>(in, is_array, what);
-    case GgufValueType::kString: return read_typed<std::string>(in, is_array, what);
-    case GgufValueType::kU64: return read_typed<uint64_t>(in, is_array, what);
-    case GgufValueType::kI64: return read_typed<int64_t>(in, is_array, what);
-    case GgufValueType::kF64: return read_typed<double>(in, is_array, what);
-    case GgufValueType::kArray: in.fail(std::string(what) + " is an array of arrays, which is not supported");
+    case GgufValueType::kU8:
+      return read_typed<uint8_t>(in, is_array, what);
+    case GgufValueType::kI8:
+      return read_typed<int8_t>(in, is_array, what);
+    case GgufValueType::kU16:
+      return read_typed<uint16_t>(in, is_array, what);
+    case GgufValueType::kI16:
+      return read_typed<int16_t>(in, is_array, what);
+    case GgufValueType::kU32:
+      return read_typed<uint32_t>(in, is_array, what);
+    case GgufValueType::kI32:
+      return read_typed<int32_t>(in, is_array, what);
+    case GgufValueType::kF32:
+      return read_typed<float>(in, is_array, what);
+    case GgufValueType::kBool:
+      return read_typed<bool>(in, is_array, what);
+    case GgufValueType::kString:
+      return read_typed<std::string>(in, is_array, what);
+    case GgufValueType::kU64:
+      return read_typed<uint64_t>(in, is_array, what);
+    case GgufValueType::kI64:
+      return read_typed<int64_t>(in, is_array, what);
+    case GgufValueType::kF64:
+      return read_typed<double>(in, is_array, what);
+    case GgufValueType::kArray:
+      in.fail(std::string(what) + " is an array of arrays, which is not supported");
   }
   in.fail(std::string(what) + " has unknown value type " + std::to_string(type));
 }
@@ -194,8 +209,8 @@ uint64_t read_alignment(const HeaderStream& in, const Metadata& metadata) {
   const auto* alignment = std::get_if<uint32_t>(value);
   if (alignment == nullptr) in.fail("general.alignment is " + type_name(*value) + ", not u32");
   if (!std::has_single_bit(*alignment) || *alignment < kMinGgufAlignment || *alignment > kMaxGgufAlignment) {
-    in.fail("general.alignment is " + std::to_string(*alignment) + ", not a power of two from " + std::to_string(kMinGgufAlignment) +
-            " to " + std::to_string(kMaxGgufAlignment));
+    in.fail("general.alignment is " + std::to_string(*alignment) + ", not a power of two from " +
+            std::to_string(kMinGgufAlignment) + " to " + std::to_string(kMaxGgufAlignment));
   }
   return *alignment;
 }
@@ -287,7 +302,8 @@ GgufHeader read_gguf_header(const InputFile& file) {
   header.version = read_version(in);
   const auto n_tensors = in.read<uint64_t>("number of tensors");
   const auto n_kv = in.read<uint64_t>("number of keys");
-  if (n_kv > in.left() / kMinKvBytes) in.fail(std::to_string(n_kv) + " keys do not fit into the " + std::to_string(in.left()) + " bytes left");
+  if (n_kv > in.left() / kMinKvBytes)
+    in.fail(std::to_string(n_kv) + " keys do not fit into the " + std::to_string(in.left()) + " bytes left");
   if (n_tensors > in.left() / kMinTensorBytes) {
     in.fail(std::to_string(n_tensors) + " tensors do not fit into the " + std::to_string(in.left()) + " bytes left");
   }

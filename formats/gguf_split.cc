@@ -49,14 +49,16 @@ void require_all(const GgufSplitName& split, const std::vector<std::filesystem::
 std::optional<uint64_t> split_key(const std::filesystem::path& path, const Metadata& metadata, std::string_view key) {
   const MetadataValue* value = metadata.find(key);
   const auto number = metadata.find_uint(key);
-  if (value != nullptr && !number) fail(path, std::string(key) + " is " + type_name(*value) + " " + to_text(*value) + ", not a count");
+  if (value != nullptr && !number)
+    fail(path, std::string(key) + " is " + type_name(*value) + " " + to_text(*value) + ", not a count");
   return number;
 }
 
 void expect_key(const std::filesystem::path& path, const Metadata& metadata, std::string_view key, uint64_t expected) {
   const auto found = split_key(path, metadata, key);
   if (!found) fail(path, std::string(key) + " is missing, expected " + std::to_string(expected));
-  if (*found != expected) fail(path, std::string(key) + " is " + std::to_string(*found) + ", expected " + std::to_string(expected));
+  if (*found != expected)
+    fail(path, std::string(key) + " is " + std::to_string(*found) + ", expected " + std::to_string(expected));
 }
 
 void check_split_keys(const GgufSet& set) {
@@ -72,7 +74,8 @@ void check_split_keys(const GgufSet& set) {
     expect_key(set.paths[i], set.headers[i].metadata, "split.no", i);
     expect_key(set.paths[i], set.headers[i].metadata, "split.count", set.headers.size());
   }
-  for (size_t i = 0; i < set.headers.size(); ++i) expect_key(set.paths[i], set.headers[i].metadata, "split.tensors.count", n_tensors);
+  for (size_t i = 0; i < set.headers.size(); ++i)
+    expect_key(set.paths[i], set.headers[i].metadata, "split.tensors.count", n_tensors);
 }
 
 }  // namespace
@@ -80,7 +83,7 @@ void check_split_keys(const GgufSet& set) {
 std::optional<GgufSplitName> parse_split_name(const std::filesystem::path& path) {
   const std::string file = path.filename().string();
   constexpr std::string_view kOf = "-of-";
-  constexpr size_t kTail = 1 + kDigits + kOf.size() + kDigits + kSuffix.size();   // -00001-of-00007.gguf
+  constexpr size_t kTail = 1 + kDigits + kOf.size() + kDigits + kSuffix.size();  // -00001-of-00007.gguf
   if (file.size() <= kTail || !file.ends_with(kSuffix)) return std::nullopt;
   const std::string_view tail = std::string_view(file).substr(file.size() - kTail);
   const auto number = five_digits(tail.substr(1, kDigits));
@@ -98,7 +101,8 @@ GgufSet open_gguf_set(const std::filesystem::path& path) {
   const auto split = parse_split_name(path);
   GgufSet set;
   if (split) {
-    for (uint32_t k = 1; k <= split->count; ++k) set.paths.push_back(split->folder / split_file_name(split->stem, k, split->count));
+    for (uint32_t k = 1; k <= split->count; ++k)
+      set.paths.push_back(split->folder / split_file_name(split->stem, k, split->count));
     require_all(*split, set.paths);
   } else {
     set.paths.push_back(path);

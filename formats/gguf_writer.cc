@@ -1,5 +1,5 @@
-// Builds the exact bytes of a GGUF header (byte picture in gguf.h): a pure function, so that a plan knows every output byte before the
-// data before any of it is written.
+// Builds the exact bytes of a GGUF header (byte picture in gguf.h): a pure function, so that a plan knows every output byte
+// before the data before any of it is written.
 #include <bit>
 #include <cassert>
 #include <cstring>

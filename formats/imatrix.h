@@ -19,11 +19,11 @@
 namespace ggufmill {
 
 struct ImatrixEntry {
-  std::string tensor;          // GGUF name of the weight: "blk.1.ffn_up_exps.weight"
-  uint64_t n_in = 0;           // columns
-  uint64_t n_mat = 0;          // matrices (experts), 1 for a plain tensor
-  Extent sums;                 // f32 [n_mat][n_in]
-  std::vector<float> counts;   // [n_mat]
+  std::string tensor;         // GGUF name of the weight: "blk.1.ffn_up_exps.weight"
+  uint64_t n_in = 0;          // columns
+  uint64_t n_mat = 0;         // matrices (experts), 1 for a plain tensor
+  Extent sums;                // f32 [n_mat][n_in]
+  std::vector<float> counts;  // [n_mat]
 };
 
 class Imatrix {
@@ -31,7 +31,7 @@ class Imatrix {
   // Throws kBadInput for a file that is not an importance matrix or is inconsistent.
   explicit Imatrix(const std::filesystem::path& path);
   const ImatrixEntry* find(std::string_view tensor) const;
-  std::span<const ImatrixEntry> entries() const { return entries_; }   // by tensor name
+  std::span<const ImatrixEntry> entries() const { return entries_; }  // by tensor name
   std::span<const std::string> datasets() const { return datasets_; }
   uint64_t chunk_count() const { return chunk_count_; }
   const InputFile& file() const { return file_; }

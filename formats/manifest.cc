@@ -98,7 +98,8 @@ class Fields {
   }
   std::string file_name(std::string_view key) const {
     std::string value = text(key);
-    if (value.empty() || value == "." || value == ".." || value.find('/') != std::string::npos || printable(value, 4096) != value) {
+    if (value.empty() || value == "." || value == ".." || value.find('/') != std::string::npos ||
+        printable(value, 4096) != value) {
       fail(path(key), "is not a plain file name: \"" + printable(value) + "\"");
     }
     return value;
@@ -216,7 +217,8 @@ Manifest parse_manifest(std::string_view text, std::string_view where) {
   }
   Manifest m;
   const Fields program = root.object("program");
-  if (program.text("name") != "ggufmill") program.fail("program.name", "is \"" + printable(program.text("name")) + "\", not ggufmill");
+  if (program.text("name") != "ggufmill")
+    program.fail("program.name", "is \"" + printable(program.text("name")) + "\", not ggufmill");
   m.program_version = program.text("version");
   const uint64_t encoding_version = program.u64("encoding_version");
   if (encoding_version > std::numeric_limits<uint32_t>::max()) program.fail("program.encoding_version", "is too large");

@@ -33,44 +33,44 @@ inline constexpr uint64_t kMaxManifestBytes = 128ull << 20;
 
 // The block of a tensor whose error, relative to its own values, is largest.
 struct WorstBlock {
-  uint64_t row = 0;             // over all rows of the tensor: row r of expert e is e * rows of one expert + r
-  uint64_t column = 0;          // first column of the block
-  double relative_error = 0;    // sqrt(sum d^2 / sum x^2) over the block; infinite for zeros that became something else
+  uint64_t row = 0;           // over all rows of the tensor: row r of expert e is e * rows of one expert + r
+  uint64_t column = 0;        // first column of the block
+  double relative_error = 0;  // sqrt(sum d^2 / sum x^2) over the block; infinite for zeros that became something else
   bool operator==(const WorstBlock&) const = default;
 };
 
 struct ManifestTensor {
-  std::string name;             // GGUF name
+  std::string name;  // GGUF name
   GgmlType type = GgmlType::F32;
-  std::vector<uint64_t> ne;     // innermost first
-  std::string file;             // one of Manifest::files' names
-  Extent extent;                // absolute in that file, without padding
-  Xxh128 hash;                  // of the tensor's bytes
-  std::optional<double> relative_rmse;       // sqrt(sum d^2 / sum x^2); none where it was not measured or is not finite
-  std::optional<WorstBlock> worst_block;     // none where the type is exact
-  uint64_t nan_count = 0;       // in the source values
+  std::vector<uint64_t> ne;               // innermost first
+  std::string file;                       // one of Manifest::files' names
+  Extent extent;                          // absolute in that file, without padding
+  Xxh128 hash;                            // of the tensor's bytes
+  std::optional<double> relative_rmse;    // sqrt(sum d^2 / sum x^2); none where it was not measured or is not finite
+  std::optional<WorstBlock> worst_block;  // none where the type is exact
+  uint64_t nan_count = 0;                 // in the source values
   uint64_t inf_count = 0;
   bool operator==(const ManifestTensor&) const = default;
 };
 
 struct ManifestFile {
-  std::string name;             // without folder
+  std::string name;  // without folder
   uint64_t bytes = 0;
   Sha256 sha256;
-  uint64_t header_bytes = 0;    // up to the first data byte
+  uint64_t header_bytes = 0;  // up to the first data byte
   Xxh128 header_hash;
   bool operator==(const ManifestFile&) const = default;
 };
 
 struct ManifestSource {
-  std::string name;             // without folder
+  std::string name;  // without folder
   uint64_t bytes = 0;
-  std::optional<Sha256> sha256; // none with --no-source-hash
+  std::optional<Sha256> sha256;  // none with --no-source-hash
   bool operator==(const ManifestSource&) const = default;
 };
 
 struct ManifestImatrix {
-  std::string name;             // without folder
+  std::string name;  // without folder
   Sha256 sha256;
   bool operator==(const ManifestImatrix&) const = default;
 };
@@ -80,19 +80,19 @@ struct Manifest {
   uint32_t encoding_version = 0;
   std::string architecture;
   std::string recipe_name;
-  Sha256 recipe_sha256;                        // of the resolved rules
+  Sha256 recipe_sha256;  // of the resolved rules
   std::optional<ManifestImatrix> imatrix;
   std::vector<ManifestSource> source;
-  std::vector<ManifestFile> files;             // the GGUF files in order
-  std::vector<ManifestTensor> tensors;         // in file order
+  std::vector<ManifestFile> files;      // the GGUF files in order
+  std::vector<ManifestTensor> tensors;  // in file order
   bool operator==(const Manifest&) const = default;
 };
 
 // The file's exact text: LF, indent 1, doubles in a short form that reads back as the same value. Precondition: names are UTF-8.
 std::string manifest_text(const Manifest& manifest);
 
-// Throws kBadInput that names `where` and the field which is missing, twice there, of another type or out of range; also for names
-// with folders in them, tensors in files that are not listed, and a content hash that differs. Keys it does not know are
+// Throws kBadInput that names `where` and the field which is missing, twice there, of another type or out of range; also for
+// names with folders in them, tensors in files that are not listed, and a content hash that differs. Keys it does not know are
 // passed over: a later version may add some.
 Manifest parse_manifest(std::string_view text, std::string_view where);
 Manifest load_manifest(const std::filesystem::path& path);

@@ -77,8 +77,10 @@ std::string_view name(GgufValueType type) {
 MetadataType type_of(const MetadataValue& value) {
   return std::visit(
       []<typename T>(const T&) -> MetadataType {
-        if constexpr (IsArray<T>::value) return {element_type<typename IsArray<T>::Element>(), true};
-        else return {element_type<T>(), false};
+        if constexpr (IsArray<T>::value)
+          return {element_type<typename IsArray<T>::Element>(), true};
+        else
+          return {element_type<T>(), false};
       },
       value);
 }
@@ -92,8 +94,10 @@ std::string type_name(const MetadataValue& value) {
 std::optional<uint64_t> array_length(const MetadataValue& value) {
   return std::visit(
       []<typename T>(const T& v) -> std::optional<uint64_t> {
-        if constexpr (IsArray<T>::value) return v.size();
-        else return std::nullopt;
+        if constexpr (IsArray<T>::value)
+          return v.size();
+        else
+          return std::nullopt;
       },
       value);
 }
@@ -101,8 +105,10 @@ std::optional<uint64_t> array_length(const MetadataValue& value) {
 std::string to_text(const MetadataValue& value, size_t max_chars) {
   return std::visit(
       [&]<typename T>(const T& v) -> std::string {
-        if constexpr (IsArray<T>::value) return type_name(value) + array_text(v, max_chars);
-        else return scalar_text(v, max_chars);
+        if constexpr (IsArray<T>::value)
+          return type_name(value) + array_text(v, max_chars);
+        else
+          return scalar_text(v, max_chars);
       },
       value);
 }
