@@ -13,6 +13,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr uint64_t kReadBytes = 4 << 20;
+
 // First pass over the journal: what later records say about earlier ones.
 struct Overview {
   std::optional<PlanRecord> plan;
@@ -161,16 +163,35 @@ class Resumer {
     return xxh128(buffer_) == record.hash;
   }
 
-  void replay() {
+  // Whether a hashed part file still has the bytes that were hashed. Where it has not, its rows are looked at one by one.
+  bool unchanged(const FileHashRecord& record) {
+    const OutputFile& part = *parts_[record.file];
+    const uint64_t bytes = plan_.files[record.file].bytes;
+    Sha256Stream hash;
+    for (uint64_t offset = 0; offset < bytes && !stop_; offset += buffer_.size()) {
+      buffer_.resize(std::min(kReadBytes, bytes - offset));
+      part.read_exact(offset, buffer_);
+      part.drop_cache({offset, buffer_.size()});
+      hash.update(buffer_);
+    }
+    return !stop_ && hash.finish() == record.sha256;
+  }
+
+  void find_hashed_files() {
     journal_.replay([&](uint64_t number, const JournalRecord& record) {
       const auto* file = std::get_if<FileHashRecord>(&record);
       if (file != nullptr && stands(*file, number)) hashed_files_.insert_or_assign(file->file, *file);
     });
+    std::erase_if(hashed_files_, [&](const auto& entry) { return !unchanged(entry.second); });
+  }
+
+  void replay() {
+    find_hashed_files();
     std::vector<VoidRecord> damaged;
     journal_.replay([&](uint64_t number, const JournalRecord& record) {
       if (stop_) return;
       if (const auto* rows = std::get_if<RowsRecord>(&record); rows != nullptr && stands(*rows, number)) {
-        // Rows of hashed files were read back once; those of files in flight are read now, so that silent damage is found.
+        // Rows of hashed files were just read as part of the whole; those of files in flight are read now: silent damage is found.
         if (hashed_files_.contains(plan_.tensors[rows->tensor].file) || intact(*rows)) {
           ledger_.add(*rows);
         } else {
