@@ -13,7 +13,7 @@ constexpr uint32_t kNoFile = UINT32_MAX;
 
 Committer::Committer(const Plan& plan, Journal& journal, std::vector<OutputFile>& parts, std::function<void()> tick)
     : plan_(plan), journal_(journal), parts_(parts), tick_(std::move(tick)) {
-  waiting_.dirty.assign(parts.size(), true);   // headers were just written
+  waiting_.dirty.assign(parts.size(), true);  // headers were just written
   thread_ = std::thread([this] { run(); });
 }
 
@@ -63,7 +63,8 @@ void Committer::run() {
   while (!stopping_ && !failure_) {
     wake_.wait_for(lock, kTick);
     const auto since = std::chrono::steady_clock::now() - last_commit;
-    const bool due = !waiting_.records.empty() && ((since >= kMinInterval && waiting_.bytes >= kCommitBytes) || since >= kMaxInterval);
+    const bool due =
+        !waiting_.records.empty() && ((since >= kMinInterval && waiting_.bytes >= kCommitBytes) || since >= kMaxInterval);
     Waiting batch;
     if (due) {
       batch = std::exchange(waiting_, Waiting{{}, std::vector<bool>(parts_.size(), false), 0});

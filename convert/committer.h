@@ -1,5 +1,5 @@
-// The committer: one thread that makes finished tiles durable and then says so in the journal. It snapshots the finished records, fdatasyncs
-// the part files they stand in, appends the records, fdatasyncs the journal.
+// The committer: one thread that makes finished tiles durable and then says so in the journal. It snapshots the finished records,
+// fdatasyncs the part files they stand in, appends the records, fdatasyncs the journal.
 #pragma once
 
 #include <chrono>
@@ -27,7 +27,7 @@ class Committer {
   Committer(const Plan& plan, Journal& journal, std::vector<OutputFile>& parts, std::function<void()> tick);
   Committer(const Committer&) = delete;
   Committer& operator=(const Committer&) = delete;
-  ~Committer();   // stops without a commit
+  ~Committer();  // stops without a commit
 
   // Rows whose bytes were written. Throws what an earlier commit failed with. Thread-safe, like all of these.
   void add(RowsRecord record);
@@ -41,7 +41,7 @@ class Committer {
  private:
   struct Waiting {
     std::vector<JournalRecord> records;
-    std::vector<bool> dirty;          // per part file
+    std::vector<bool> dirty;  // per part file
     uint64_t bytes = 0;
   };
   void run();

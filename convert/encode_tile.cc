@@ -84,7 +84,8 @@ struct TileCoder {
       total.overflow_count += e.overflow_count;
       if (e.worst_block > total.worst_block) {
         total.worst_block = e.worst_block;
-        record.worst = {tile.first_row + r, worst_column(r, e.worst_block), std::min(e.worst_block, std::numeric_limits<double>::max())};
+        record.worst = {tile.first_row + r, worst_column(r, e.worst_block),
+                        std::min(e.worst_block, std::numeric_limits<double>::max())};
       }
     }
     return total;
@@ -144,11 +145,13 @@ EncodedTile encode_tile(const Plan& plan, Tile& tile, Importance* importance, bo
   record.inf_count = counts.inf_count;
   if (!allow_nonfinite) {
     if (!codec.lossless_container && counts.nan_count + counts.inf_count > 0) {
-      throw nonfinite(plan, tile, source, std::to_string(counts.nan_count) + " NaN and " + std::to_string(counts.inf_count) +
-                                              " Inf values in a tensor that is quantized to " + std::string(name(tensor.type)));
+      throw nonfinite(plan, tile, source,
+                      std::to_string(counts.nan_count) + " NaN and " + std::to_string(counts.inf_count) +
+                          " Inf values in a tensor that is quantized to " + std::string(name(tensor.type)));
     }
     if (counts.overflow_count > 0) {
-      throw nonfinite(plan, tile, source, std::to_string(counts.overflow_count) + " values are too large for " + std::string(name(tensor.type)));
+      throw nonfinite(plan, tile, source,
+                      std::to_string(counts.overflow_count) + " values are too large for " + std::string(name(tensor.type)));
     }
   }
   record.hash = xxh128(tile.blocks);

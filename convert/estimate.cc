@@ -15,7 +15,8 @@ constexpr size_t kSampleElems = 32768;
 double seconds_per_weight(const Codec& codec, const std::vector<float>& sample, bool with_importance) {
   const std::vector<float> importance(with_importance ? sample.size() : 0, 1.0f);
   std::vector<std::byte> blocks(*tensor_bytes(codec.type, sample.size(), 1));
-  codec.encode(std::span(sample).first(info(codec.type).block_elems), {}, std::span(blocks).first(info(codec.type).block_bytes));   // tables
+  codec.encode(std::span(sample).first(info(codec.type).block_elems), {},
+               std::span(blocks).first(info(codec.type).block_bytes));  // tables
   const auto start = std::chrono::steady_clock::now();
   codec.encode(sample, importance, blocks);
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / static_cast<double>(sample.size());

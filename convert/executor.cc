@@ -8,6 +8,7 @@
 #include <cassert>
 #include <chrono>
 #include <mutex>
+#include <set>
 #include <vector>
 
 #include "convert/committer.h"
@@ -43,7 +44,8 @@ uint64_t peak_rss_bytes() {
 void refuse_existing(const Plan& plan, const RunOptions& options) {
   const std::vector<fs::path> existing = existing_outputs(options.folder, plan.stem);
   if (existing.empty() || options.force) return;
-  throw Error(Exit::kCannotCreate, printable(existing[0].string(), 4096) + ": exists already", "--force replaces it once the new files are complete");
+  throw Error(Exit::kCannotCreate, printable(existing[0].string(), 4096) + ": exists already",
+              "--force replaces it once the new files are complete");
 }
 
 // A run that is refused before its first byte leaves nothing behind.
@@ -60,8 +62,8 @@ void check_room(const Plan& plan, const RunOptions& options, bool interrupted, W
 // The three stages of the pipeline and what they share.
 class Run {
  public:
-  Run(const Plan& plan, const RunOptions& options, EventSink& events, const std::atomic<bool>& stop, Journal& journal, Ledger& ledger,
-      std::vector<OutputFile>& parts)
+  Run(const Plan& plan, const RunOptions& options, EventSink& events, const std::atomic<bool>& stop, Journal& journal,
+      Ledger& ledger, std::vector<OutputFile>& parts)
       : plan_(plan),
         options_(options),
         events_(events),
@@ -113,10 +115,10 @@ class Run {
     Tile* tile;
     {
       const std::lock_guard lock(mutex_);
-      tile = free_.back();   // as many tiles as tokens: never empty here
+      tile = free_.back();  // as many tiles as tokens: never empty here
       free_.pop_back();
     }
-    if (stop_ || ledger_.cancelled() || !reader_.next(*tile)) {   // cancelled: a hash cursor failed, and finish() says why
+    if (stop_ || ledger_.cancelled() || !reader_.next(*tile)) {  // cancelled: a hash cursor failed, and finish() says why
       give_back(tile);
       flow.stop();
       return nullptr;
@@ -136,8 +138,10 @@ class Run {
     shard_hash_.reset();
     const Shard& shard = plan_.shards[tile->shard];
     if (shard.expected_sha256 && *shard.expected_sha256 != sha256) {
-      throw Error(Exit::kBadInput, printable(shard.name) + ": SHA-256 is " + sha256.hex() + ", the download's name for it says " +
-                                       shard.expected_sha256->hex(), "the download is damaged: fetch this file again");
+      throw Error(Exit::kBadInput,
+                  printable(shard.name) + ": SHA-256 is " + sha256.hex() + ", the download's name for it says " +
+                      shard.expected_sha256->hex(),
+                  "the download is damaged: fetch this file again");
     }
     ledger_.add(ShardHashRecord{tile->shard, sha256});
     committer_.add(ShardHashRecord{tile->shard, sha256});
@@ -196,8 +200,9 @@ class Run {
     for (uint32_t t = 0; t < plan_.tensors.size(); ++t) {
       if (!ledger_.tensor_complete(t)) return false;
     }
-    for (uint32_t s = 0; s < plan_.shards.size() && options_.hash_sources; ++s) {
-      if (!ledger_.shard_hash(s)) return false;
+    const std::set<uint32_t> used = plan_.used_shards();
+    for (const uint32_t s : used) {
+      if (options_.hash_sources && !ledger_.shard_hash(s)) return false;
     }
     for (uint32_t f = 0; f < plan_.files.size(); ++f) {
       if (!ledger_.file_hash(f)) return false;
@@ -221,7 +226,7 @@ class Run {
   std::vector<OutputFile>& parts_;
   const TileBudget budget_;
   std::optional<Importance> importance_;
-  std::mutex mutex_;                       // of the next group
+  std::mutex mutex_;  // of the next group
   std::vector<Tile*> free_;
   uint64_t source_bytes_ = 0, bytes_written_ = 0;
   uint32_t current_tensor_ = UINT32_MAX;
@@ -230,8 +235,8 @@ class Run {
   std::vector<Tile> tiles_;
   std::optional<Sha256Stream> shard_hash_;
   TileReader reader_;
-  Committer committer_;                    // its thread uses everything above
-  HashCursors cursors_;                    // and these use the committer
+  Committer committer_;  // its thread uses everything above
+  HashCursors cursors_;  // and these use the committer
 };
 
 }  // namespace
@@ -240,7 +245,7 @@ fs::path work_folder_path(const Plan& plan, const fs::path& folder) { return fol
 
 Outcome run_plan(const Plan& plan, const RunOptions& options, EventSink& events, const std::atomic<bool>& stop) {
   const auto start = std::chrono::steady_clock::now();
-  tile_budget(plan, options.memory_bytes, options.threads);   // throws where --memory is too small
+  tile_budget(plan, options.memory_bytes, options.threads);  // throws where --memory is too small
   check_name_lengths(plan, options.folder);
 
   // From here nobody else works on this output.
@@ -274,8 +279,13 @@ Outcome run_plan(const Plan& plan, const RunOptions& options, EventSink& events,
     figures.bytes_read = run.bytes_read();
     figures.bytes_written = run.bytes_written();
     figures.encode_cpu_seconds = run.encode_cpu_seconds();
+    for (uint32_t t = 0; t < plan.tensors.size(); ++t) {
+      const TensorStats stats = ledger.stats(t);
+      if (stats.nan_count + stats.inf_count > 0) events.nonfinite(plan.tensors[t], stats.nan_count, stats.inf_count);
+    }
     // From here all files are complete, durable and hashed; only names are missing.
-    const FinishRecord finish = write_finish(plan, make_manifest(plan, ledger, options.program_version), work, journal, options.force);
+    const FinishRecord finish =
+        write_finish(plan, make_manifest(plan, ledger, options.program_version), work, journal, options.force);
     rename_into_place(finish, options.folder, plan.stem, work);
   }
 

@@ -1,4 +1,5 @@
-// Runs a plan: reads the source once, encodes in parallel, writes part files, keeps the journal, renames the finished set into place.
+// Runs a plan: reads the source once, encodes in parallel, writes part files, keeps the journal, renames the finished set into
+// place.
 #pragma once
 
 #include <atomic>
@@ -10,7 +11,7 @@
 namespace ggufmill {
 
 struct RunOptions {
-  std::filesystem::path folder;        // of the output; plan.stem names the files
+  std::filesystem::path folder;  // of the output; plan.stem names the files
   unsigned threads = 1;
   uint64_t memory_bytes = 512ull << 20;
   bool hash_sources = true;

@@ -49,8 +49,9 @@ void move_old_away(const FinishRecord& record, const fs::path& folder, const std
   const fs::path old_folder = work.old_folder();
   for (const fs::path& old : existing_outputs(folder, stem)) {
     const std::string name = old.filename().string();
-    const bool ours = std::ranges::any_of(record.files, [&](const auto& f) { return f.name == name && !is_there(work.part(name)); });
-    if (ours) continue;   // an interrupted finish had renamed it already
+    const bool ours =
+        std::ranges::any_of(record.files, [&](const auto& f) { return f.name == name && !is_there(work.part(name)); });
+    if (ours) continue;  // an interrupted finish had renamed it already
     if (!is_there(old_folder)) fs::create_directory(old_folder);
     if (!fs::is_directory(fs::symlink_status(old_folder))) {
       throw Error(Exit::kCannotCreate, printable(old_folder.string(), 4096) + ": exists and is not a folder");
@@ -89,7 +90,8 @@ Manifest make_manifest(const Plan& plan, const Ledger& ledger, std::string_view 
   m.architecture = plan.architecture;
   m.recipe_name = plan.recipe_name;
   m.recipe_sha256 = plan.recipe_hash;
-  if (plan.imatrix != nullptr) m.imatrix = ManifestImatrix{printable(plan.imatrix->file().path().filename().string()), *plan.imatrix_hash};
+  if (plan.imatrix != nullptr)
+    m.imatrix = ManifestImatrix{printable(plan.imatrix->file().path().filename().string()), *plan.imatrix_hash};
   for (uint32_t s = 0; s < plan.shards.size(); ++s) {
     m.source.push_back({printable(plan.shards[s].name, 4096), plan.shards[s].id.bytes, ledger.shard_hash(s)});
   }
@@ -110,7 +112,8 @@ std::vector<fs::path> existing_outputs(const fs::path& folder, const std::string
   for (fs::directory_iterator entry(folder, failed), end; !failed && entry != end; entry.increment(failed)) {
     const std::string name = entry->path().filename().string();
     const auto split = parse_split_name(entry->path());
-    if (name == stem + ".gguf" || name == sha256sums_file_name(stem) || name == manifest_file_name(stem) || (split && split->stem == stem)) {
+    if (name == stem + ".gguf" || name == sha256sums_file_name(stem) || name == manifest_file_name(stem) ||
+        (split && split->stem == stem)) {
       found.push_back(entry->path());
     }
   }
@@ -140,14 +143,15 @@ FinishRecord write_finish(const Plan& plan, const Manifest& manifest, const Work
 void undo_renames(const fs::path& folder, const WorkFolder& work) {
   if (const auto finish = find_finish(work)) {
     for (const FinishRecord::File& file : finish->files) {
-      if (fs::path(file.name).filename() != file.name) continue;   // not a name of ours
+      if (fs::path(file.name).filename() != file.name) continue;  // not a name of ours
       const fs::path there = folder / file.name, part = work.part(file.name);
       const bool ours = !is_there(part) && fs::is_regular_file(fs::symlink_status(there)) && fs::file_size(there) == file.bytes;
       if (ours) rename_no_replace(there, part);
     }
   }
   if (!fs::is_directory(fs::symlink_status(work.old_folder()))) return;
-  for (const auto& entry : fs::directory_iterator(work.old_folder())) rename_no_replace(entry.path(), folder / entry.path().filename());
+  for (const auto& entry : fs::directory_iterator(work.old_folder()))
+    rename_no_replace(entry.path(), folder / entry.path().filename());
   sync_folder(folder);
 }
 
@@ -157,7 +161,8 @@ void rename_into_place(const FinishRecord& record, const fs::path& folder, const
     const fs::path part = work.part(file.name);
     if (is_there(part)) rename_part(part, folder / file.name);
     if (!fs::is_regular_file(folder / file.name) || fs::file_size(folder / file.name) != file.bytes) {
-      throw Error(Exit::kSystem, printable((folder / file.name).string(), 4096) + ": vanished or changed while the conversion finished",
+      throw Error(Exit::kSystem,
+                  printable((folder / file.name).string(), 4096) + ": vanished or changed while the conversion finished",
                   "--restart begins again");
     }
   }

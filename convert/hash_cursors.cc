@@ -49,14 +49,14 @@ class PrefixReader {
 
 }  // namespace
 
-HashCursors::HashCursors(const Plan& plan, Ledger& ledger, std::vector<OutputFile>& parts, unsigned threads, const std::atomic<bool>& stop,
-                         std::function<void(FileHashRecord)> hashed)
+HashCursors::HashCursors(const Plan& plan, Ledger& ledger, std::vector<OutputFile>& parts, unsigned threads,
+                         const std::atomic<bool>& stop, std::function<void(FileHashRecord)> hashed)
     : plan_(plan), ledger_(ledger), parts_(parts), stop_(stop), hashed_(std::move(hashed)) {
   const size_t n = std::min<size_t>(std::max(1u, threads), plan.files.size());
   try {
     for (size_t i = 0; i < n; ++i) threads_.emplace_back([this] { run(); });
   } catch (...) {
-    end_early();   // the system has no more threads: those that run must not outlive this object
+    end_early();  // the system has no more threads: those that run must not outlive this object
     throw;
   }
 }
@@ -102,7 +102,7 @@ bool HashCursors::hash_file(uint32_t file) {
   record.header_hash = part.finish();
   for (uint32_t i = planned.first_tensor; i < planned.first_tensor + planned.n_tensors; ++i) {
     const PlannedTensor& t = plan_.tensors[i];
-    if (!reader.read_to(t.extent.file_offset, nullptr)) return false;   // padding
+    if (!reader.read_to(t.extent.file_offset, nullptr)) return false;  // padding
     part.reset();
     for (uint64_t rows = 0; rows < t.rows();) {
       rows = ledger_.wait_for_prefix(i, rows);

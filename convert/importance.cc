@@ -32,7 +32,7 @@ void Importance::weights(const ImatrixEntry& entry, uint64_t mat, std::span<floa
   const std::vector<double> mean = layer_mean(entry);
   const double n = std::max(0.0, static_cast<double>(entry.counts[mat]));
   if (n > 0) {
-    imatrix_.read_sums(entry, mat, weights);   // n x data is the sum itself
+    imatrix_.read_sums(entry, mat, weights);  // n x data is the sum itself
   } else {
     std::ranges::fill(weights, 0.0f);
   }

@@ -16,7 +16,7 @@ constexpr uint32_t kMaxPayload = 64 << 20;
 class Writer {
  public:
   template <typename T>
-    requires std::is_integral_v<T>
+  requires std::is_integral_v<T>
   void put(T value) {
     for (size_t i = 0; i < sizeof(T); ++i) out_.push_back(static_cast<std::byte>(static_cast<uint64_t>(value) >> (8 * i)));
   }
@@ -42,7 +42,7 @@ class Reader {
  public:
   explicit Reader(std::span<const std::byte> data) : data_(data) {}
   template <typename T>
-    requires std::is_integral_v<T>
+  requires std::is_integral_v<T>
   void get(T& value) {
     uint64_t bits = 0;
     const auto part = take(sizeof(T));
@@ -229,7 +229,8 @@ class RecordStream {
 }  // namespace
 
 Journal::Journal(const std::filesystem::path& path)
-    : file_(path, std::filesystem::exists(std::filesystem::symlink_status(path)) ? OutputFile::Mode::kReopen : OutputFile::Mode::kCreate) {
+    : file_(path, std::filesystem::exists(std::filesystem::symlink_status(path)) ? OutputFile::Mode::kReopen
+                                                                                 : OutputFile::Mode::kCreate) {
   RecordStream stream(file_);
   while (stream.next()) ++records_;
   bytes_ = stream.offset();

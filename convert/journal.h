@@ -1,5 +1,5 @@
-// The journal of a conversion: an append-only file of records, each with a checksum. A record about rows exists only after their bytes
-// are durable, so a run that reads it knows what it need not do again.
+// The journal of a conversion: an append-only file of records, each with a checksum. A record about rows exists only after their
+// bytes are durable, so a run that reads it knows what it need not do again.
 //
 //   record:  byte 0  type     u32 little-endian
 //                 4  payload  u32 length
@@ -42,9 +42,9 @@ struct ShardRecord {
 // Rows of one tensor whose bytes are durable in its part file.
 struct RowsRecord {
   uint32_t tensor = 0;
-  uint32_t shard = 0;               // where the values came from
+  uint32_t shard = 0;  // where the values came from
   uint64_t first_row = 0, rows = 0;
-  Xxh128 hash;                      // of the rows' bytes
+  Xxh128 hash;  // of the rows' bytes
   ExactSum squared_error, squared_value;
   std::optional<WorstBlock> worst;
   uint64_t nan_count = 0, inf_count = 0;
@@ -58,7 +58,7 @@ struct FileHashRecord {
   uint32_t file = 0;
   Sha256 sha256;
   Xxh128 header_hash;
-  std::vector<Xxh128> tensor_hashes;   // of the file's tensors in order
+  std::vector<Xxh128> tensor_hashes;  // of the file's tensors in order
 };
 // Takes back earlier records: one ROWS record by number, or everything that came from a shard or went into a file.
 struct VoidRecord {
@@ -68,15 +68,16 @@ struct VoidRecord {
 // All files are durable and hashed; only renames are left.
 struct FinishRecord {
   struct File {
-    std::string name;                  // final name; the work folder has it as NAME.part until it is renamed
+    std::string name;  // final name; the work folder has it as NAME.part until it is renamed
     uint64_t bytes = 0;
     Sha256 sha256;
   };
-  std::vector<File> files;             // in the order of renaming: GGUF files, SHA256SUMS, manifest
-  bool replace = false;                // --force: older files under these names move away first
+  std::vector<File> files;  // in the order of renaming: GGUF files, SHA256SUMS, manifest
+  bool replace = false;     // --force: older files under these names move away first
 };
 
-using JournalRecord = std::variant<PlanRecord, ShardRecord, RowsRecord, ShardHashRecord, FileHashRecord, VoidRecord, FinishRecord>;
+using JournalRecord =
+    std::variant<PlanRecord, ShardRecord, RowsRecord, ShardHashRecord, FileHashRecord, VoidRecord, FinishRecord>;
 
 class Journal {
  public:
@@ -87,13 +88,13 @@ class Journal {
   void replay(const std::function<void(uint64_t, const JournalRecord&)>& visit) const;
   uint64_t records() const { return records_; }
 
-  void append(const JournalRecord& record);   // buffered until sync()
-  void sync();                                // writes and fdatasyncs what was appended
+  void append(const JournalRecord& record);  // buffered until sync()
+  void sync();                               // writes and fdatasyncs what was appended
 
  private:
   OutputFile file_;
-  uint64_t bytes_ = 0;        // of valid records in the file
-  uint64_t records_ = 0;      // valid and appended
+  uint64_t bytes_ = 0;    // of valid records in the file
+  uint64_t records_ = 0;  // valid and appended
   std::vector<std::byte> pending_;
 };
 

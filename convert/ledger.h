@@ -1,5 +1,5 @@
-// What of a plan is done: rows of every tensor, hashes of shards and files, error sums. Filled from the journal at the start and by the
-// workers as tiles finish; read by the tile schedule, the hash cursors and the manifest. Thread-safe.
+// What of a plan is done: rows of every tensor, hashes of shards and files, error sums. Filled from the journal at the start and
+// by the workers as tiles finish; read by the tile schedule, the hash cursors and the manifest. Thread-safe.
 #pragma once
 
 #include <condition_variable>
@@ -24,7 +24,7 @@ struct TensorStats {
   ExactSum squared_error, squared_value;
   std::optional<WorstBlock> worst;
   uint64_t nan_count = 0, inf_count = 0;
-  double relative_rmse() const;   // sqrt(sum d^2 / sum x^2), 0 where nothing was lost
+  double relative_rmse() const;  // sqrt(sum d^2 / sum x^2), 0 where nothing was lost
 };
 
 class Ledger {
@@ -39,19 +39,19 @@ class Ledger {
   // What is not done of rows [first, first + rows) of a tensor, in order.
   std::vector<RowRange> missing(uint32_t tensor, uint64_t first, uint64_t rows) const;
   bool tensor_complete(uint32_t tensor) const;
-  uint64_t done_bytes() const;                          // of output rows
+  uint64_t done_bytes() const;  // of output rows
   std::optional<Sha256> shard_hash(uint32_t shard) const;
   std::optional<FileHashRecord> file_hash(uint32_t file) const;
   TensorStats stats(uint32_t tensor) const;
 
   // Blocks until more than `rows` rows from the start of `tensor` are done; answers how many are. 0 when cancelled.
   uint64_t wait_for_prefix(uint32_t tensor, uint64_t rows) const;
-  void cancel();                                        // wakes every waiter
+  void cancel();  // wakes every waiter
   bool cancelled() const;
 
  private:
   struct TensorState {
-    std::map<uint64_t, uint64_t> done;                  // first row -> end, coalesced
+    std::map<uint64_t, uint64_t> done;  // first row -> end, coalesced
     TensorStats stats;
     uint64_t prefix() const { return done.empty() || done.begin()->first != 0 ? 0 : done.begin()->second; }
   };

@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 constexpr uint64_t kSideFilesBytes = 4 << 20;
 constexpr uint64_t kSideBytesPerTensor = 1024;
 constexpr uint64_t kJournalBytesPerMiWeights = 1024;
-constexpr uint64_t kStatBlockBytes = 512;   // unit of st_blocks
+constexpr uint64_t kStatBlockBytes = 512;  // unit of st_blocks
 
 // Of a regular file; a link is not followed.
 uint64_t allocated_bytes(const fs::path& path) {
@@ -40,16 +40,20 @@ void write_padding(const Plan& plan, const PlannedFile& file, OutputFile& part) 
 }  // namespace
 
 uint64_t disk_bytes_needed(const Plan& plan, const fs::path& work_folder) {
-  uint64_t needed = kSideFilesBytes + plan.tensors.size() * kSideBytesPerTensor + (plan.parameters() >> 20) * kJournalBytesPerMiWeights;
-  for (const PlannedFile& f : plan.files) needed += f.bytes - std::min(f.bytes, allocated_bytes(work_folder / (f.name + ".part")));
+  uint64_t needed =
+      kSideFilesBytes + plan.tensors.size() * kSideBytesPerTensor + (plan.parameters() >> 20) * kJournalBytesPerMiWeights;
+  for (const PlannedFile& f : plan.files)
+    needed += f.bytes - std::min(f.bytes, allocated_bytes(work_folder / (f.name + ".part")));
   return needed;
 }
 
 void check_disk_space(const Plan& plan, const fs::path& folder, const fs::path& work_folder) {
   const uint64_t needed = disk_bytes_needed(plan, work_folder), free = free_disk_bytes(folder);
   if (needed <= free) return;
-  throw Error(Exit::kSystem, printable(folder.string(), 4096) + ": not enough disk space: " + std::to_string(needed) + " bytes are needed, " +
-                                 std::to_string(free) + " are free", "free " + std::to_string(needed - free) + " bytes or write to another disk");
+  throw Error(Exit::kSystem,
+              printable(folder.string(), 4096) + ": not enough disk space: " + std::to_string(needed) + " bytes are needed, " +
+                  std::to_string(free) + " are free",
+              "free " + std::to_string(needed - free) + " bytes or write to another disk");
 }
 
 void check_name_lengths(const Plan& plan, const fs::path& folder) {
@@ -60,8 +64,10 @@ void check_name_lengths(const Plan& plan, const fs::path& folder) {
   for (const std::string& name : names) {
     const std::string part = name + ".part";
     if (part.size() <= static_cast<uint64_t>(limit)) continue;
-    throw Error(Exit::kCannotCreate, printable((folder / part).string(), 4096) + ": a name of " + std::to_string(part.size()) +
-                                         " bytes is needed, this file system allows " + std::to_string(limit), "give a shorter name with -o");
+    throw Error(Exit::kCannotCreate,
+                printable((folder / part).string(), 4096) + ": a name of " + std::to_string(part.size()) +
+                    " bytes is needed, this file system allows " + std::to_string(limit),
+                "give a shorter name with -o");
   }
 }
 

@@ -12,12 +12,13 @@
 
 namespace ggufmill {
 
-// Bytes that a conversion of `plan` in `work_folder` (which need not exist) still needs on its disk: the output files, less the blocks
-// that an interrupted run's part files own, and room for journal, manifest and SHA256SUMS.
+// Bytes that a conversion of `plan` in `work_folder` (which need not exist) still needs on its disk: the output files, less the
+// blocks that an interrupted run's part files own, and room for journal, manifest and SHA256SUMS.
 uint64_t disk_bytes_needed(const Plan& plan, const std::filesystem::path& work_folder);
 // Throws kSystem where `folder` has less than that.
 void check_disk_space(const Plan& plan, const std::filesystem::path& folder, const std::filesystem::path& work_folder);
-// Throws kCannotCreate where a name that the conversion needs, from the first part file to the last rename, is longer than `folder` allows.
+// Throws kCannotCreate where a name that the conversion needs, from the first part file to the last rename, is longer than
+// `folder` allows.
 void check_name_lengths(const Plan& plan, const std::filesystem::path& folder);
 
 // Creates or reopens all part files: full size reserved, headers and padding in place in those that are not hashed yet.

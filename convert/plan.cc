@@ -27,8 +27,10 @@ T parse_number(std::string_view text, const std::string& where) {
 
 // Keys that the layout of the files decides.
 void check_metadata_key(const std::string& key, const std::string& where) {
-  if (key.size() > kMaxGgufKeyBytes) throw Error(Exit::kUsage, where + ": a key has at most " + std::to_string(kMaxGgufKeyBytes) + " bytes");
-  if (key == "general.alignment" || key.starts_with("split.")) throw Error(Exit::kUsage, where + ": " + key + " is the program's to set");
+  if (key.size() > kMaxGgufKeyBytes)
+    throw Error(Exit::kUsage, where + ": a key has at most " + std::to_string(kMaxGgufKeyBytes) + " bytes");
+  if (key == "general.alignment" || key.starts_with("split."))
+    throw Error(Exit::kUsage, where + ": " + key + " is the program's to set");
 }
 
 bool is_plain_name(const std::string& text) { return text.find('/') == std::string::npos && printable(text, 4096) == text; }
@@ -40,7 +42,8 @@ std::string plain_name(std::string text) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F || c == '/') c = '_';
   }
   if (is_plain_name(text)) return text;
-  std::ranges::replace_if(text, [](char c) { return static_cast<unsigned char>(c) >= 0x80; }, '_');
+  std::ranges::replace_if(
+      text, [](char c) { return static_cast<unsigned char>(c) >= 0x80; }, '_');
   return text;
 }
 
@@ -64,9 +67,10 @@ void bind_importance(PlannedTensor& tensor, const Imatrix& imatrix, std::vector<
   }
   const uint64_t matrices = tensor.ne.size() > 2 ? tensor.ne[2] : 1;
   if (entry->n_in != tensor.row_elems() || entry->n_mat != matrices) {
-    throw Error(Exit::kBadInput, printable(imatrix.file().path().filename().string()) + ": " + quoted_tensor(tensor.name) + ": has " +
-                                     std::to_string(entry->n_mat) + " x " + std::to_string(entry->n_in) + " values, the tensor needs " +
-                                     std::to_string(matrices) + " x " + std::to_string(tensor.row_elems()));
+    throw Error(Exit::kBadInput, printable(imatrix.file().path().filename().string()) + ": " + quoted_tensor(tensor.name) +
+                                     ": has " + std::to_string(entry->n_mat) + " x " + std::to_string(entry->n_in) +
+                                     " values, the tensor needs " + std::to_string(matrices) + " x " +
+                                     std::to_string(tensor.row_elems()));
   }
   tensor.importance = entry;
 }
@@ -86,8 +90,9 @@ void report_imatrix(const Plan& plan, const std::vector<std::string>& without, s
     if (unseen == all) {
       add(Severity::kWarning, t.name, "importance data of no token: quantized with flat weights");
     } else {
-      add(Severity::kInfo, t.name, std::to_string(unseen) + " of " + std::to_string(all) +
-                                       " experts were never seen by the importance matrix: they get the layer's mean");
+      add(Severity::kInfo, t.name,
+          std::to_string(unseen) + " of " + std::to_string(all) +
+              " experts were never seen by the importance matrix: they get the layer's mean");
     }
   }
 }
@@ -126,14 +131,27 @@ void refuse_unknown_dtypes(const Checkpoint& checkpoint, const Model& model) {
   }
   if (first == nullptr) return;
   const std::string others = refused > 1 ? " (and " + std::to_string(refused - 1) + " more tensors)" : "";
-  throw Error(Exit::kBadInput, printable(checkpoint.shards()[first->shard].name) + ": " + quoted_tensor(first->name) + ": dtype " +
-                                   std::string(name(first->dtype)) + " is not one of BF16, F16, F32" + others);
+  throw Error(Exit::kBadInput, printable(checkpoint.shards()[first->shard].name) + ": " + quoted_tensor(first->name) +
+                                   ": dtype " + std::string(name(first->dtype)) + " is not one of BF16, F16, F32" + others);
 }
 
-std::vector<PlannedTensor> planned_tensors(const Checkpoint& checkpoint, const Model& model, const std::vector<TypeChoice>& choices) {
+void override_metadata(Metadata& metadata, const PlanOptions& options, std::vector<Finding>& findings) {
+  for (const auto& [key, value] : options.metadata) {
+    const MetadataValue* old = metadata.find(key);
+    if (old != nullptr && old->index() != value.index()) {
+      findings.push_back({Severity::kWarning, "", "", "--metadata " + printable(key) + ": changes its type from " + type_name(*old) + " to " +
+                                                          type_name(value) + "; readers may refuse the file"});
+    }
+    metadata.set(key, value);
+  }
+}
+
+std::vector<PlannedTensor> planned_tensors(const Checkpoint& checkpoint, const Model& model,
+                                           const std::vector<TypeChoice>& choices) {
   std::vector<size_t> order(model.tensors.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  std::ranges::sort(order, {}, [&](size_t i) { return std::tuple(first_source(checkpoint, model.tensors[i].pieces), model.tensors[i].name); });
+  std::ranges::sort(
+      order, {}, [&](size_t i) { return std::tuple(first_source(checkpoint, model.tensors[i].pieces), model.tensors[i].name); });
   std::vector<PlannedTensor> tensors;
   tensors.reserve(order.size());
   for (const size_t i : order) {
@@ -161,10 +179,19 @@ uint64_t Plan::total_bytes() const {
   return std::accumulate(files.begin(), files.end(), uint64_t{0}, [](uint64_t n, const PlannedFile& f) { return n + f.bytes; });
 }
 uint64_t Plan::parameters() const {
-  return std::accumulate(tensors.begin(), tensors.end(), uint64_t{0}, [](uint64_t n, const PlannedTensor& t) { return n + t.elems(); });
+  return std::accumulate(tensors.begin(), tensors.end(), uint64_t{0},
+                         [](uint64_t n, const PlannedTensor& t) { return n + t.elems(); });
 }
 uint64_t Plan::source_bytes() const {
   return std::accumulate(shards.begin(), shards.end(), uint64_t{0}, [](uint64_t n, const Shard& s) { return n + s.id.bytes; });
+}
+
+std::set<uint32_t> Plan::used_shards() const {
+  std::set<uint32_t> used;
+  for (const PlannedTensor& t : tensors) {
+    for (const Piece& p : t.pieces) used.insert(sources[p.source].shard);
+  }
+  return used;
 }
 
 std::pair<std::string, MetadataValue> parse_metadata_option(std::string_view option) {
@@ -190,7 +217,8 @@ std::pair<std::string, MetadataValue> parse_metadata_option(std::string_view opt
   if (type == "f32" || type == "float") return {key, parse_number<float>(text, where)};
   if (type == "f64") return {key, parse_number<double>(text, where)};
   if (type == "bool" && (text == "true" || text == "false")) return {key, text == "true"};
-  throw Error(Exit::kUsage, where + ": type must be one of str u8 i8 u16 i16 u32 i32 u64 i64 f32 f64 bool (true or false)");
+  if (type == "bool") throw Error(Exit::kUsage, where + ": a bool is true or false");
+  throw Error(Exit::kUsage, where + ": type must be one of str u8 i8 u16 i16 u32 i32 u64 i64 f32 f64 bool");
 }
 
 Plan make_plan(const Checkpoint& checkpoint, const Model& model, const PlanOptions& options) {
@@ -211,7 +239,8 @@ Plan make_plan(const Checkpoint& checkpoint, const Model& model, const PlanOptio
       choose_types(checkpoint, model, recipe, options.type_rules, options.imatrix != nullptr, plan.findings);
   plan.tensors = planned_tensors(checkpoint, model, choices);
   plan.stem = options.stem.empty() ? plain_name(model.name + "-" + recipe.name) : options.stem;
-  if (!is_plain_name(plan.stem)) throw Error(Exit::kUsage, "output name " + printable(plan.stem) + ": control characters or broken UTF-8");
+  if (!is_plain_name(plan.stem))
+    throw Error(Exit::kUsage, "output name " + printable(plan.stem) + ": control characters or broken UTF-8");
 
   // Metadata.
   Metadata metadata = model.metadata;
@@ -223,9 +252,10 @@ Plan make_plan(const Checkpoint& checkpoint, const Model& model, const PlanOptio
     add_imatrix_keys(metadata, *plan.imatrix);
     plan.imatrix_hash = hash_of_file(plan.imatrix->file());
   }
-  for (const auto& [key, value] : options.metadata) metadata.set(key, value);
+  override_metadata(metadata, options, plan.findings);
 
   // From here every name, type and shape is decided; from the next line on every offset.
+  plan.metadata_hash = sha256(gguf_header_bytes(metadata, {}));
   lay_out(plan, metadata, options.split);
   add_digest(plan);
   return plan;

@@ -1,11 +1,12 @@
 // The plan: an immutable value, complete before a weight byte is read. It holds every output file's exact header bytes and size,
-// and for every tensor its name, type, shape, class, file, offset, source rows, and why it has that type. `plan` prints it, the executor
-// runs it, a test compares its offsets with the finished file.
+// and for every tensor its name, type, shape, class, file, offset, source rows, and why it has that type. `plan` prints it, the
+// executor runs it, a test compares its offsets with the finished file.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,32 +27,32 @@ namespace ggufmill {
 struct PlannedTensor {
   std::string name;
   GgmlType type = GgmlType::F32;
-  std::vector<uint64_t> ne;                    // innermost first
+  std::vector<uint64_t> ne;  // innermost first
   TensorClass tensor_class = TensorClass::kOther;
-  uint32_t file = 0;                           // index into Plan::files
-  Extent extent;                               // absolute in the file, without padding
-  std::string reason;                          // "rule 2", "llama.cpp wants F32", ...
-  std::vector<Piece> pieces;                   // source rows, by out_row
+  uint32_t file = 0;          // index into Plan::files
+  Extent extent;              // absolute in the file, without padding
+  std::string reason;         // "rule 2", "llama.cpp wants F32", ...
+  std::vector<Piece> pieces;  // source rows, by out_row
   RowMap row_map;
   ValueOp op = ValueOp::kNone;
-  const ImatrixEntry* importance = nullptr;    // nullptr: flat
+  const ImatrixEntry* importance = nullptr;  // nullptr: flat
   uint64_t row_elems() const { return ne[0]; }
   uint64_t rows() const;
   uint64_t elems() const { return row_elems() * rows(); }
-  uint64_t row_bytes() const;                  // of an encoded row
+  uint64_t row_bytes() const;  // of an encoded row
 };
 
 struct PlannedFile {
-  std::string name;                            // final name, without folder
-  std::vector<std::byte> header;               // padded: the data begins where it ends
-  uint64_t bytes = 0;                          // whole file, trailing padding included
-  uint32_t first_tensor = 0;                   // tensors of a file are consecutive in Plan::tensors
+  std::string name;               // final name, without folder
+  std::vector<std::byte> header;  // padded: the data begins where it ends
+  uint64_t bytes = 0;             // whole file, trailing padding included
+  uint32_t first_tensor = 0;      // tensors of a file are consecutive in Plan::tensors
   uint32_t n_tensors = 0;
 };
 
 // Parts of the digest, so that a refused resume can say which part differs.
 struct DigestPart {
-  std::string what;                            // "tensor types", "source files", ...
+  std::string what;  // "tensor types", "source files", ...
   Sha256 hash;
   bool operator==(const DigestPart&) const = default;
 };
@@ -60,37 +61,39 @@ struct Plan {
   std::string architecture;
   std::string model_name;
   std::string recipe_name;
-  Sha256 recipe_hash;                          // of the resolved decisions
-  std::string stem;                            // of the output's names
+  Sha256 metadata_hash;                        // of all keys and values
+  Sha256 recipe_hash;  // of the resolved decisions
+  std::string stem;    // of the output's names
   std::vector<PlannedFile> files;
-  std::vector<PlannedTensor> tensors;          // in file order: by first source offset
-  std::vector<Shard> shards;                   // the source, by name
-  std::vector<SourceTensor> sources;           // Piece::source indexes this
-  std::shared_ptr<const Imatrix> imatrix;      // nullptr: none
-  std::optional<Sha256> imatrix_hash;          // of its file
+  std::vector<PlannedTensor> tensors;      // in file order: by first source offset
+  std::vector<Shard> shards;               // the source, by name
+  std::vector<SourceTensor> sources;       // Piece::source indexes this
+  std::shared_ptr<const Imatrix> imatrix;  // nullptr: none
+  std::optional<Sha256> imatrix_hash;      // of its file
   std::vector<Finding> findings;
   std::vector<DigestPart> digest_parts;
   Sha256 digest;
-  uint64_t total_bytes() const;                // of all output files
-  uint64_t parameters() const;                 // weights of all tensors
+  uint64_t total_bytes() const;  // of all output files
+  uint64_t parameters() const;   // weights of all tensors
   uint64_t source_bytes() const;
+  std::set<uint32_t> used_shards() const;      // those that a tensor's rows come from; only these are read
 };
 
 struct SplitOptions {
   enum class Mode { kDefault, kSize, kTensors, kNone } mode = Mode::kDefault;
-  uint64_t max_bytes = 0;      // kSize
-  uint64_t max_tensors = 0;    // kTensors
+  uint64_t max_bytes = 0;    // kSize
+  uint64_t max_tensors = 0;  // kTensors
 };
 inline constexpr uint64_t kDefaultSplitBytes = 50'000'000'000;
-inline constexpr uint32_t kMaxShards = 64;   // what ik_llama.cpp and older llama.cpp can open
+inline constexpr uint32_t kMaxShards = 64;  // what ik_llama.cpp and older llama.cpp can open
 
 struct PlanOptions {
-  std::optional<std::string> recipe;           // as given to -r; none: the default of the architecture
-  std::vector<Rule> type_rules;                // -t and --tensor-type-file, in order
+  std::optional<std::string> recipe;  // as given to -r; none: the default of the architecture
+  std::vector<Rule> type_rules;       // -t and --tensor-type-file, in order
   std::shared_ptr<const Imatrix> imatrix;
   SplitOptions split;
-  std::vector<std::pair<std::string, MetadataValue>> metadata;   // --metadata overrides
-  std::string stem;                            // "" : "<Model>-<recipe>"
+  std::vector<std::pair<std::string, MetadataValue>> metadata;  // --metadata overrides
+  std::string stem;                                             // "" : "<Model>-<recipe>"
 };
 
 // "KEY=TYPE:VALUE" of --metadata; kUsage where malformed.

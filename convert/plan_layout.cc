@@ -54,8 +54,10 @@ std::vector<size_t> cut_by_tensors(size_t tensors, uint64_t max_tensors) {
 }
 
 Error too_many(const char* flag, size_t shards, const std::string& enough) {
-  return Error(Exit::kUsage, std::string(flag) + ": " + std::to_string(shards) + " shards, but llama.cpp's readers open at most " +
-                                 std::to_string(kMaxShards), std::string(flag) + " " + enough + " is enough");
+  return Error(Exit::kUsage,
+               std::string(flag) + ": " + std::to_string(shards) + " shards, but llama.cpp's readers open at most " +
+                   std::to_string(kMaxShards),
+               std::string(flag) + " " + enough + " is enough");
 }
 
 std::vector<size_t> cut(const Plan& plan, uint64_t first_header, const SplitOptions& split) {
@@ -65,7 +67,8 @@ std::vector<size_t> cut(const Plan& plan, uint64_t first_header, const SplitOpti
     largest = std::max(largest, padded(t.extent.bytes));
   }
   switch (split.mode) {
-    case SplitOptions::Mode::kNone: return {0};
+    case SplitOptions::Mode::kNone:
+      return {0};
     case SplitOptions::Mode::kTensors: {
       std::vector<size_t> starts = cut_by_tensors(plan.tensors.size(), split.max_tensors);
       const uint64_t enough = (plan.tensors.size() + kMaxShards - 1) / kMaxShards;
@@ -74,10 +77,12 @@ std::vector<size_t> cut(const Plan& plan, uint64_t first_header, const SplitOpti
     }
     case SplitOptions::Mode::kSize: {
       std::vector<size_t> starts = cut_by_bytes(plan, first_header, split.max_bytes);
-      if (starts.size() > kMaxShards) throw too_many("--split-max-size", starts.size(), std::to_string(total / kMaxShards + largest));
+      if (starts.size() > kMaxShards)
+        throw too_many("--split-max-size", starts.size(), std::to_string(total / kMaxShards + largest));
       return starts;
     }
-    case SplitOptions::Mode::kDefault: break;
+    case SplitOptions::Mode::kDefault:
+      break;
   }
   if (total <= kDefaultSplitBytes) return {0};
   uint64_t size = kDefaultSplitBytes;
@@ -108,7 +113,8 @@ void lay_out(Plan& plan, const Metadata& metadata, const SplitOptions& split) {
   for (size_t s = 0; s < shards; ++s) {
     const Run run = std::span(plan.tensors).subspan(starts[s], starts[s + 1] - starts[s]);
     PlannedFile file;
-    file.name = shards == 1 ? plan.stem + ".gguf" : split_file_name(plan.stem, static_cast<uint32_t>(s + 1), static_cast<uint32_t>(shards));
+    file.name = shards == 1 ? plan.stem + ".gguf"
+                            : split_file_name(plan.stem, static_cast<uint32_t>(s + 1), static_cast<uint32_t>(shards));
     file.header = gguf_header_bytes(shard_metadata(metadata, s, shards, plan.tensors.size()), header_entries(run));
     file.first_tensor = static_cast<uint32_t>(starts[s]);
     file.n_tensors = static_cast<uint32_t>(run.size());

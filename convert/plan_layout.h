@@ -9,8 +9,8 @@
 
 namespace ggufmill {
 
-// Fills plan.files and each tensor's file and extent. plan.tensors stand in their final order and plan.stem is set. Throws kUsage where
-// the wanted shards would be more than kMaxShards.
+// Fills plan.files and each tensor's file and extent. plan.tensors stand in their final order and plan.stem is set. Throws kUsage
+// where the wanted shards would be more than kMaxShards.
 void lay_out(Plan& plan, const Metadata& metadata, const SplitOptions& split);
 
 }  // namespace ggufmill

@@ -9,6 +9,7 @@
 
 #include "convert/nearest.h"
 #include "formats/error.h"
+#include "quant/codecs.h"
 #include "formats/file.h"
 
 namespace ggufmill {
@@ -19,8 +20,8 @@ constexpr uint64_t kMaxRecipeBytes = 1 << 20;
 // The name becomes a part of file names, which have 255 bytes.
 constexpr size_t kMaxRecipeName = 100;
 
-constexpr std::array<std::string_view, 9> kRuleKeys = {"class", "tensor", "layers", "rank", "min_experts", "min_gqa",
-                                                        "imatrix", "tied", "type"};
+constexpr std::array<std::string_view, 9> kRuleKeys = {"class",   "tensor",  "layers", "rank", "min_experts",
+                                                       "min_gqa", "imatrix", "tied",   "type"};
 constexpr std::array<std::string_view, 4> kRecipeKeys = {"name", "description", "architectures", "rule"};
 
 struct ConverterPreset {
@@ -46,7 +47,8 @@ GgmlType parse_type(std::string_view text, const std::string& where) {
   std::vector<std::string> known;
   for (const GgmlTypeInfo& t : ggml_types()) known.emplace_back(t.name);
   const std::string near = nearest_word(text, known);
-  throw Error(Exit::kUsage, where + ": unknown type \"" + printable(text) + "\"", near.empty() ? "" : "did you mean " + near + "?");
+  throw Error(Exit::kUsage, where + ": unknown type \"" + printable(text) + "\"",
+              near.empty() ? "" : "did you mean " + near + "?");
 }
 
 std::shared_ptr<const std::regex> compile(const std::string& pattern, const std::string& where) {
@@ -95,7 +97,8 @@ class TableReader {
     if (node == nullptr) return out;
     if (const auto v = node->value_exact<std::string>()) return {*v};
     const toml::array* array = node->as_array();
-    if (array == nullptr || array->empty()) throw Error(Exit::kUsage, at(*node) + ": " + std::string(key) + " must be a string or a list of strings");
+    if (array == nullptr || array->empty())
+      throw Error(Exit::kUsage, at(*node) + ": " + std::string(key) + " must be a string or a list of strings");
     for (const toml::node& element : *array) {
       const auto v = element.value_exact<std::string>();
       if (!v) throw Error(Exit::kUsage, at(element) + ": " + std::string(key) + " must hold strings");
@@ -109,9 +112,14 @@ class TableReader {
     if (node == nullptr) return std::nullopt;
     const toml::array* array = node->as_array();
     if (array == nullptr || array->size() != 2 || !(*array)[0].is_integer() || !(*array)[1].is_integer()) {
-      throw Error(Exit::kUsage, at(*node) + ": " + std::string(key) + " must be [FIRST, LAST], negative numbers count from the end");
+      throw Error(Exit::kUsage,
+                  at(*node) + ": " + std::string(key) + " must be [FIRST, LAST], negative numbers count from the end");
     }
-    return IndexRange{(*array)[0].value_or(int64_t{0}), (*array)[1].value_or(int64_t{0})};
+    const IndexRange range{(*array)[0].value_or(int64_t{0}), (*array)[1].value_or(int64_t{0})};
+    if ((range.first < 0) == (range.last < 0) && range.first > range.last) {
+      throw Error(Exit::kUsage, at(*node) + ": " + std::string(key) + " is empty: it begins behind its end");
+    }
+    return range;
   }
 
  private:
@@ -142,7 +150,11 @@ Rule parse_rule(const toml::table& table, const std::string& where, size_t numbe
   rule.min_gqa = read.number("min_gqa");
   rule.imatrix = read.value<bool>("imatrix", "true or false");
   rule.tied = read.value<bool>("tied", "true or false");
-  for (const std::string& word : read.words("type")) rule.types.push_back(parse_type(word, line));
+  for (const std::string& word : read.words("type")) {
+    rule.types.push_back(parse_type(word, line));
+    const Codec* codec = find_codec(rule.types.back());
+    if (codec == nullptr || codec->encode == nullptr) throw Error(Exit::kUsage, line + ": type " + word + " cannot be written");
+  }
   if (rule.types.empty()) throw Error(Exit::kUsage, line + ": a rule needs a type");
   return rule;
 }
@@ -168,6 +180,10 @@ bool IndexRange::contains(int64_t index, int64_t count) const {
   return index >= lo && index <= hi;
 }
 
+bool Rule::is_catch_all() const {
+  return classes.empty() && !regex && !layers && !rank && !min_experts && !min_gqa && !imatrix && !tied;
+}
+
 bool Rule::matches(const TensorFacts& facts) const {
   if (!classes.empty() && std::ranges::find(classes, facts.tensor_class) == classes.end()) return false;
   if (layers && (facts.layer < 0 || !layers->contains(facts.layer, facts.n_layers))) return false;
@@ -191,7 +207,8 @@ Recipe parse_recipe(std::string_view text, std::string_view where) {
   read.refuse_unknown(kRecipeKeys);
   Recipe recipe;
   recipe.name = read.value<std::string>("name", "a string").value_or("");
-  if (recipe.name.empty() || recipe.name.find('/') != std::string::npos || printable(recipe.name, kMaxRecipeName) != recipe.name) {
+  if (recipe.name.empty() || recipe.name.find('/') != std::string::npos ||
+      printable(recipe.name, kMaxRecipeName) != recipe.name) {
     throw Error(Exit::kUsage, file + ": a recipe needs a name, without '/' and control characters, of at most " +
                                   std::to_string(kMaxRecipeName) + " characters");
   }
@@ -200,6 +217,9 @@ Recipe parse_recipe(std::string_view text, std::string_view where) {
   const toml::array* rules = table["rule"].as_array();
   if (rules == nullptr || rules->empty()) throw Error(Exit::kUsage, file + ": a recipe needs at least one [[rule]]");
   for (const toml::node& node : *rules) {
+    if (!recipe.rules.empty() && recipe.rules.back().is_catch_all()) {
+      throw Error(Exit::kUsage, read.at(node) + ": no tensor reaches this rule: the one before it matches everything");
+    }
     const toml::table* rule = node.as_table();
     if (rule == nullptr) throw Error(Exit::kUsage, read.at(node) + ": rule must be a table: [[rule]]");
     recipe.rules.push_back(parse_rule(*rule, file, recipe.rules.size() + 1));
@@ -228,7 +248,8 @@ Recipe load_recipe(std::string_view choice) {
     if (same_word(choice, shipped.name)) return parse_recipe(shipped.toml, shipped.name);
   }
   std::error_code unreadable;
-  if (std::filesystem::is_regular_file(choice, unreadable)) return parse_recipe(InputFile(choice).read_text(kMaxRecipeBytes), choice);
+  if (std::filesystem::is_regular_file(choice, unreadable))
+    return parse_recipe(InputFile(choice).read_text(kMaxRecipeBytes), choice);
   const std::vector<std::string> known = recipe_names();
   const std::string near = nearest_word(choice, known);
   throw Error(Exit::kUsage, "recipe \"" + printable(choice) + "\": neither a file nor a known recipe",

@@ -25,10 +25,10 @@ struct TensorFacts {
   std::string_view name;
   TensorClass tensor_class = TensorClass::kOther;
   uint64_t row_elems = 0;
-  int64_t layer = -1;       // block number, -1 without
-  uint32_t n_layers = 0;    // blocks, MTP not counted
-  uint32_t rank = 0;        // position among the tensors of its class, by name's block then name
-  uint32_t count = 0;       // tensors of its class
+  int64_t layer = -1;     // block number, -1 without
+  uint32_t n_layers = 0;  // blocks, MTP not counted
+  uint32_t rank = 0;      // position among the tensors of its class, by name's block then name
+  uint32_t count = 0;     // tensors of its class
   uint32_t n_experts = 0;
   double gqa_ratio = 1;
   bool tied_output = false;
@@ -45,23 +45,24 @@ struct IndexRange {
 // Conditions that are not set do not matter; all that are set must hold.
 struct Rule {
   std::vector<TensorClass> classes;
-  std::string pattern;                       // ECMAScript regex found in the GGUF tensor name
-  std::shared_ptr<const std::regex> regex;   // compiled pattern
+  std::string pattern;                      // ECMAScript regex found in the GGUF tensor name
+  std::shared_ptr<const std::regex> regex;  // compiled pattern
   std::optional<IndexRange> layers;
   std::optional<IndexRange> rank;
   std::optional<uint32_t> min_experts;
   std::optional<double> min_gqa;
   std::optional<bool> imatrix;
   std::optional<bool> tied;
-  std::vector<GgmlType> types;               // the first whose block divides the row; else the fallback of the first
-  std::string origin;                        // "-t ffn_up=Q4_K", "recipe rule 3: experts": for reasons and findings
+  std::vector<GgmlType> types;  // the first whose block divides the row; else the fallback of the first
+  std::string origin;           // "-t ffn_up=Q4_K", "recipe rule 3: experts": for reasons and findings
   bool matches(const TensorFacts& facts) const;
+  bool is_catch_all() const;                 // no condition at all
 };
 
 struct Recipe {
   std::string name;
   std::string description;
-  std::vector<std::string> architectures;    // general.architecture values for which it may be the default; empty: never
+  std::vector<std::string> architectures;  // general.architecture values for which it may be the default; empty: never
   std::vector<Rule> rules;
   // Set for the presets that copy llama.cpp's converter: one type for all that is not F32 (none: auto), and its fallback.
   enum class Kind { kRules, kConverter } kind = Kind::kRules;

@@ -19,8 +19,8 @@ constexpr uint64_t kReadBytes = 4 << 20;
 struct Overview {
   std::optional<PlanRecord> plan;
   std::optional<FinishRecord> finish;
-  std::map<uint32_t, FileId> shard_ids;             // the last known
-  std::map<uint32_t, uint64_t> shard_void, file_void;   // shard or file -> records before this number do not count
+  std::map<uint32_t, FileId> shard_ids;                // the last known
+  std::map<uint32_t, uint64_t> shard_void, file_void;  // shard or file -> records before this number do not count
   std::set<uint64_t> void_records;
 };
 
@@ -97,8 +97,10 @@ class Resumer {
       different = plan_.digest_parts[i].what;
       break;
     }
-    throw Error(Exit::kCannotCreate, printable(folder_.path().string(), 4096) + ": an interrupted run of another plan is here: " +
-                                         different + " differ", "--restart discards it; the earlier command resumes it");
+    throw Error(
+        Exit::kCannotCreate,
+        printable(folder_.path().string(), 4096) + ": an interrupted run of another plan is here: " + different + " differ",
+        "--restart discards it; the earlier command resumes it");
   }
 
   // The files that are renamed are the plan's and the two beside them, whatever the journal says.
@@ -109,7 +111,8 @@ class Resumer {
     expected.push_back(sha256sums_file_name(plan_.stem));
     expected.push_back(manifest_file_name(plan_.stem));
     if (names == expected) return;
-    throw Error(Exit::kCannotCreate, printable(folder_.journal().string(), 4096) + ": its FINISH record names other files than the plan",
+    throw Error(Exit::kCannotCreate,
+                printable(folder_.journal().string(), 4096) + ": its FINISH record names other files than the plan",
                 "--restart discards the interrupted run");
   }
 
@@ -145,7 +148,8 @@ class Resumer {
   bool stands(const FileHashRecord& record, uint64_t number) const {
     if (record.file >= plan_.files.size() || number < void_before(overview_.file_void, record.file)) return false;
     if (record.tensor_hashes.size() != plan_.files[record.file].n_tensors) return false;
-    return std::ranges::none_of(feeds_[record.file], [&](uint32_t shard) { return number < void_before(overview_.shard_void, shard); });
+    return std::ranges::none_of(feeds_[record.file],
+                                [&](uint32_t shard) { return number < void_before(overview_.shard_void, shard); });
   }
 
   bool stands(const RowsRecord& record, uint64_t number) const {
@@ -191,7 +195,8 @@ class Resumer {
     journal_.replay([&](uint64_t number, const JournalRecord& record) {
       if (stop_) return;
       if (const auto* rows = std::get_if<RowsRecord>(&record); rows != nullptr && stands(*rows, number)) {
-        // Rows of hashed files were just read as part of the whole; those of files in flight are read now: silent damage is found.
+        // Rows of hashed files were just read as part of the whole; those of files in flight are read now: silent damage is
+        // found.
         if (hashed_files_.contains(plan_.tensors[rows->tensor].file) || intact(*rows)) {
           ledger_.add(*rows);
         } else {
@@ -211,7 +216,7 @@ class Resumer {
   Ledger& ledger_;
   const std::atomic<bool>& stop_;
   Overview overview_;
-  std::vector<std::set<uint32_t>> feeds_;              // shards that feed a file
+  std::vector<std::set<uint32_t>> feeds_;  // shards that feed a file
   std::vector<std::optional<OutputFile>> parts_;
   std::map<uint32_t, FileHashRecord> hashed_files_;
   std::vector<std::byte> buffer_;

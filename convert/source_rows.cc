@@ -10,10 +10,14 @@ namespace ggufmill {
 
 const GgmlTypeInfo* ggml_type_of(DType dtype) {
   switch (dtype) {
-    case DType::F32: return &info(GgmlType::F32);
-    case DType::F16: return &info(GgmlType::F16);
-    case DType::BF16: return &info(GgmlType::BF16);
-    default: return nullptr;
+    case DType::F32:
+      return &info(GgmlType::F32);
+    case DType::F16:
+      return &info(GgmlType::F16);
+    case DType::BF16:
+      return &info(GgmlType::BF16);
+    default:
+      return nullptr;
   }
 }
 
@@ -25,7 +29,8 @@ void decode_source(DType dtype, std::span<const std::byte> bytes, std::span<floa
 
 void apply_op(ValueOp op, std::span<float> values) {
   switch (op) {
-    case ValueOp::kNone: return;
+    case ValueOp::kNone:
+      return;
     case ValueOp::kNegExp:
       for (float& v : values) v = static_cast<float>(-std::exp(static_cast<double>(v)));
       return;

@@ -9,9 +9,9 @@ namespace {
 
 using enum TensorClass;
 
-constexpr std::array<std::string_view, kTensorClasses> kNames = {"experts", "shared_experts", "router", "latent", "attention",
-                                                                  "ffn", "ssm", "embeddings", "output", "norms", "conv", "mtp",
-                                                                  "other"};
+constexpr std::array<std::string_view, kTensorClasses> kNames = {
+    "experts",    "shared_experts", "router", "latent", "attention", "ffn",  "ssm",
+    "embeddings", "output",         "norms",  "conv",   "mtp",       "other"};
 
 // First match wins. `part` is compared with the base name: the GGUF name without "blk.N." and without ".weight" or ".bias".
 struct ClassRow {
@@ -52,9 +52,12 @@ std::string_view base_name(std::string_view name) {
 
 bool matches(const ClassRow& row, std::string_view base) {
   switch (row.where) {
-    case ClassRow::kWhole: return base == row.part;
-    case ClassRow::kStart: return base.starts_with(row.part);
-    case ClassRow::kEnd: return base.ends_with(row.part);
+    case ClassRow::kWhole:
+      return base == row.part;
+    case ClassRow::kStart:
+      return base.starts_with(row.part);
+    case ClassRow::kEnd:
+      return base.ends_with(row.part);
   }
   return false;
 }

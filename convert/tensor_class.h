@@ -8,11 +8,23 @@
 namespace ggufmill {
 
 enum class TensorClass : uint8_t {
-  kExperts, kSharedExperts, kRouter, kLatent, kAttention, kFfn, kSsm, kEmbeddings, kOutput, kNorms, kConv, kMtp, kOther,
+  kExperts,
+  kSharedExperts,
+  kRouter,
+  kLatent,
+  kAttention,
+  kFfn,
+  kSsm,
+  kEmbeddings,
+  kOutput,
+  kNorms,
+  kConv,
+  kMtp,
+  kOther,
 };
 inline constexpr size_t kTensorClasses = 13;
 
-std::string_view name(TensorClass tensor_class);                       // "shared_experts"
+std::string_view name(TensorClass tensor_class);  // "shared_experts"
 std::optional<TensorClass> find_tensor_class(std::string_view name);
 
 // Block of a GGUF tensor name ("blk.12.attn_q.weight" -> 12), -1 where it has none.

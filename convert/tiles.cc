@@ -27,7 +27,8 @@ TileBudget tile_budget(const Plan& plan, uint64_t memory_bytes, uint32_t threads
   for (const PlannedTensor& t : plan.tensors) largest_group = std::max(largest_group, t.row_elems() * group_rows(t));
   const uint64_t wanted_tiles = threads + threads / 2 + 3;
   TileBudget budget;
-  budget.tile_elems = std::clamp(memory_bytes / (kTileBytesPerElem * wanted_tiles), largest_group, std::max(largest_group, kMaxTileElems));
+  budget.tile_elems =
+      std::clamp(memory_bytes / (kTileBytesPerElem * wanted_tiles), largest_group, std::max(largest_group, kMaxTileElems));
   const uint64_t tiles = memory_bytes / (kTileBytesPerElem * budget.tile_elems);
   if (tiles < 2) {
     throw Error(Exit::kUsage, "--memory " + std::to_string(memory_bytes) + ": too small, this model's rows need at least " +
@@ -54,8 +55,8 @@ bool TileReader::open_next_shard() {
   while (++shard_ < static_cast<int64_t>(plan_.shards.size())) {
     const auto shard = static_cast<uint32_t>(shard_);
     const Shard& planned = plan_.shards[shard];
-    shard_hashed_ = hash_sources_ && !ledger_.shard_hash(shard);
     const auto of_shard = std::ranges::equal_range(runs_, shard, {}, &Run::shard);
+    shard_hashed_ = hash_sources_ && !of_shard.empty() && !ledger_.shard_hash(shard);
     const bool rows_missing = std::ranges::any_of(of_shard, [&](const Run& run) { return !ledger_.tensor_complete(run.tensor); });
     next_run_ = static_cast<size_t>(of_shard.begin() - runs_.begin());
     row_in_run_ = 0;
@@ -121,7 +122,7 @@ bool TileReader::plan_next(Tile& tile) {
     } else if (shard_hashed_ && position_ < run_start) {
       tile.extent = {position_, std::min({kFillerBytes, tile_elems_ * kSourceBytesPerElem, run_start - position_})};
       tile.hashed = true;
-    } else {   // the end of the shard
+    } else {  // the end of the shard
       if (file_->current_id() != plan_.shards[tile.shard].id) {
         throw Error(Exit::kBadInput, printable(plan_.shards[tile.shard].name) + ": changed while it was read");
       }

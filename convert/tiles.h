@@ -1,5 +1,5 @@
-// The schedule of a conversion follows the source: shards in name order, offsets ascending, every byte read once and in order where the
-// shard's SHA-256 is wanted. It is cut into tiles, runs of whole source rows of a few MiB of f32.
+// The schedule of a conversion follows the source: shards in name order, offsets ascending, every byte read once and in order
+// where the shard's SHA-256 is wanted. It is cut into tiles, runs of whole source rows of a few MiB of f32.
 #pragma once
 
 #include <cstdint>
@@ -16,18 +16,18 @@ namespace ggufmill {
 // One piece of work and its buffers, which are reused.
 struct Tile {
   uint32_t shard = 0;
-  Extent extent;                       // of the source bytes
-  bool hashed = false;                 // the bytes belong into the shard's hash
+  Extent extent;        // of the source bytes
+  bool hashed = false;  // the bytes belong into the shard's hash
   bool last_of_shard = false;
-  bool encoded = false;                // rows to encode; else the bytes are read for the hash alone
+  bool encoded = false;  // rows to encode; else the bytes are read for the hash alone
   uint32_t tensor = 0;
-  uint32_t source = 0;                 // index into Plan::sources
-  uint64_t first_row = 0, rows = 0;    // output rows; with a row map whole heads, so they are consecutive too
-  std::vector<std::byte> raw;          // source bytes
-  std::vector<float> values;           // f32, in output row order
-  std::vector<float> decoded;          // one row
-  std::vector<float> importance;       // one matrix' columns
-  std::vector<std::byte> blocks;       // encoded rows
+  uint32_t source = 0;               // index into Plan::sources
+  uint64_t first_row = 0, rows = 0;  // output rows; with a row map whole heads, so they are consecutive too
+  std::vector<std::byte> raw;        // source bytes
+  std::vector<float> values;         // f32, in output row order
+  std::vector<float> decoded;        // one row
+  std::vector<float> importance;     // one matrix' columns
+  std::vector<std::byte> blocks;     // encoded rows
 };
 
 // How a memory ceiling becomes tiles. Memory = live_tiles x bytes per tile.
@@ -45,11 +45,11 @@ class TileReader {
   // Describes and reads the next tile; false at the end. Throws kBadInput where a shard changed since it was planned.
   bool next(Tile& tile);
   uint64_t bytes_read() const { return bytes_read_; }
-  uint64_t bytes_passed() const { return bytes_passed_; }   // read or not needed: for progress
+  uint64_t bytes_passed() const { return bytes_passed_; }  // read or not needed: for progress
   uint64_t bytes_total() const { return bytes_total_; }
 
  private:
-  struct Run {                         // a planned use of a source tensor
+  struct Run {  // a planned use of a source tensor
     uint32_t shard;
     Extent extent;
     uint32_t tensor, piece;
@@ -64,12 +64,12 @@ class TileReader {
   const Ledger& ledger_;
   const uint64_t tile_elems_;
   const bool hash_sources_;
-  std::vector<Run> runs_;              // by shard, then offset
+  std::vector<Run> runs_;  // by shard, then offset
   size_t next_run_ = 0;
   uint64_t row_in_run_ = 0;
   int64_t shard_ = -1;
-  bool shard_hashed_ = false;          // the open shard's hash is wanted
-  uint64_t position_ = 0;              // bytes of the open shard that were handed out or passed over
+  bool shard_hashed_ = false;  // the open shard's hash is wanted
+  uint64_t position_ = 0;      // bytes of the open shard that were handed out or passed over
   uint64_t dropped_ = 0;
   std::optional<InputFile> file_;
   uint64_t bytes_read_ = 0, bytes_passed_ = 0, bytes_total_ = 0;

@@ -19,11 +19,12 @@ struct FileTypeRow {
   uint32_t file_type;
 };
 constexpr auto kFileTypes = std::to_array<FileTypeRow>({
-    {GgmlType::F32, 0}, {GgmlType::F16, 1}, {GgmlType::Q4_0, 2}, {GgmlType::Q4_1, 3}, {GgmlType::Q8_0, 7}, {GgmlType::Q5_0, 8},
-    {GgmlType::Q5_1, 9}, {GgmlType::Q2_K, 10}, {GgmlType::Q3_K, 12}, {GgmlType::Q4_K, 15}, {GgmlType::Q5_K, 17},
-    {GgmlType::Q6_K, 18}, {GgmlType::IQ2_XXS, 19}, {GgmlType::IQ2_XS, 20}, {GgmlType::IQ3_XXS, 23}, {GgmlType::IQ1_S, 24},
-    {GgmlType::IQ4_NL, 25}, {GgmlType::IQ3_S, 26}, {GgmlType::IQ2_S, 28}, {GgmlType::IQ4_XS, 30}, {GgmlType::IQ1_M, 31},
-    {GgmlType::BF16, 32}, {GgmlType::TQ1_0, 36}, {GgmlType::TQ2_0, 37}, {GgmlType::MXFP4, 38}, {GgmlType::NVFP4, 39},
+    {GgmlType::F32, 0},    {GgmlType::F16, 1},     {GgmlType::Q4_0, 2},     {GgmlType::Q4_1, 3},    {GgmlType::Q8_0, 7},
+    {GgmlType::Q5_0, 8},   {GgmlType::Q5_1, 9},    {GgmlType::Q2_K, 10},    {GgmlType::Q3_K, 12},   {GgmlType::Q4_K, 15},
+    {GgmlType::Q5_K, 17},  {GgmlType::Q6_K, 18},   {GgmlType::IQ2_XXS, 19}, {GgmlType::IQ2_XS, 20}, {GgmlType::IQ3_XXS, 23},
+    {GgmlType::IQ1_S, 24}, {GgmlType::IQ4_NL, 25}, {GgmlType::IQ3_S, 26},   {GgmlType::IQ2_S, 28},  {GgmlType::IQ4_XS, 30},
+    {GgmlType::IQ1_M, 31}, {GgmlType::BF16, 32},   {GgmlType::TQ1_0, 36},   {GgmlType::TQ2_0, 37},  {GgmlType::MXFP4, 38},
+    {GgmlType::NVFP4, 39},
 });
 
 bool divides(GgmlType type, uint64_t row_elems) { return row_elems % info(type).block_elems == 0; }
@@ -129,7 +130,8 @@ class Chooser {
 
   TypeChoice by_converter(const ModelTensor& tensor, const TensorFacts& facts) const {
     if (divides(converter_type_, tensor.row_elems())) return {converter_type_, facts.tensor_class, recipe_.name};
-    return {GgmlType::F16, facts.tensor_class, recipe_.name + ": rows of " + std::to_string(tensor.row_elems()) + " are not whole blocks"};
+    return {GgmlType::F16, facts.tensor_class,
+            recipe_.name + ": rows of " + std::to_string(tensor.row_elems()) + " are not whole blocks"};
   }
 
   // A tied embedding is the output matrix too: it gets the better of what the two classes would get.
@@ -147,8 +149,9 @@ class Chooser {
   const Rule& first_match(const TensorFacts& facts) const {
     const auto rule = std::ranges::find_if(recipe_.rules, [&](const Rule& r) { return r.matches(facts); });
     if (rule != recipe_.rules.end()) return *rule;
-    throw Error(Exit::kUsage, "recipe " + recipe_.name + ": no rule matches " + quoted_tensor(facts.name) + " of class " +
-                                  std::string(name(facts.tensor_class)),
+    throw Error(Exit::kUsage,
+                "recipe " + recipe_.name + ": no rule matches " + quoted_tensor(facts.name) + " of class " +
+                    std::string(name(facts.tensor_class)),
                 "end the recipe with a [[rule]] that has only a type");
   }
 
@@ -162,7 +165,8 @@ class Chooser {
     const auto fits = std::ranges::find_if(rule.types, [&](GgmlType type) { return divides(type, tensor.row_elems()); });
     if (fits != rule.types.end()) return {{*fits, facts.tensor_class, rule.origin}, std::nullopt};
     const GgmlType wanted = rule.types[0];
-    const std::string why = rule.origin + ": rows of " + std::to_string(tensor.row_elems()) + " are not whole blocks of " + std::string(name(wanted));
+    const std::string why =
+        rule.origin + ": rows of " + std::to_string(tensor.row_elems()) + " are not whole blocks of " + std::string(name(wanted));
     return {{recipe_fallback(wanted, tensor.row_elems()), facts.tensor_class, why}, wanted};
   }
 
@@ -186,14 +190,16 @@ class Chooser {
       elems += model_.tensors[i].elems();
     }
     const auto bits = [&](uint64_t bytes) { return fixed(8.0 * static_cast<double>(bytes) / static_cast<double>(elems), 2); };
-    findings_.insert(findings_.begin(), {Severity::kWarning, "", "", "recipe " + recipe_.name + ": nominal " + bits(total - real + nominal) +
-                                         " bits per weight, real " + bits(total) + ", because rows are not whole blocks"});
+    findings_.insert(findings_.begin(), {Severity::kWarning, "", "",
+                                         "recipe " + recipe_.name + ": nominal " + bits(total - real + nominal) +
+                                             " bits per weight, real " + bits(total) + ", because rows are not whole blocks"});
     for (const auto& [key, f] : fallbacks_) {
       const auto& [wanted, type, row] = key;
       const int64_t cost = static_cast<int64_t>(f.real_bytes) - static_cast<int64_t>(f.wanted_bytes);
       warn(std::to_string(f.tensors) + (f.tensors == 1 ? " tensor" : " tensors") + " with rows of " + std::to_string(row) + ": " +
-           std::string(name(wanted)) + " becomes " + std::string(name(type)) + ", " + (cost >= 0 ? "+" : "") + std::to_string(cost) + " bytes (" +
-           fixed(100 * static_cast<double>(cost) / static_cast<double>(f.wanted_bytes), 1) + " %)");
+           std::string(name(wanted)) + " becomes " + std::string(name(type)) + ", " + (cost >= 0 ? "+" : "") +
+           std::to_string(cost) + " bytes (" + fixed(100 * static_cast<double>(cost) / static_cast<double>(f.wanted_bytes), 1) +
+           " %)");
     }
   }
 
@@ -205,7 +211,7 @@ class Chooser {
   std::vector<Finding>& findings_;
   std::vector<TensorFacts> facts_;
   std::vector<uint64_t> rule_hits_;
-  std::map<std::tuple<GgmlType, GgmlType, uint64_t>, Fallback> fallbacks_;   // wanted, real, row length
+  std::map<std::tuple<GgmlType, GgmlType, uint64_t>, Fallback> fallbacks_;  // wanted, real, row length
   std::map<std::string, uint64_t> overridden_f32_;
   GgmlType converter_type_ = GgmlType::BF16;
 };
@@ -240,7 +246,8 @@ Recipe default_recipe(const Model& model) {
     if (std::ranges::find(recipe.architectures, model.architecture) == recipe.architectures.end()) continue;
     if (expert_types_divide(model, recipe)) return recipe;
   }
-  throw Error(Exit::kUsage, "architecture " + printable(model.architecture) + ": no shipped recipe fits", "give one with -r, such as -r Q8_0");
+  throw Error(Exit::kUsage, "architecture " + printable(model.architecture) + ": no shipped recipe fits",
+              "give one with -r, such as -r Q8_0");
 }
 
 uint32_t file_type_of(const Checkpoint& checkpoint, const Model& model, const Recipe& recipe,

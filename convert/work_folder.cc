@@ -32,8 +32,8 @@ namespace fs = std::filesystem;
 // How often a folder that its last holder removes under us is made again.
 constexpr int kAttempts = 100;
 
-// Field 22 of /proc/PID/stat, counted after the command's closing parenthesis; nullopt where there is no such process, or only what is
-// left of one that nobody has waited for (state Z).
+// Field 22 of /proc/PID/stat, counted after the command's closing parenthesis; nullopt where there is no such process, or only
+// what is left of one that nobody has waited for (state Z).
 std::optional<unsigned long long> start_time_of(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
   std::string line;
@@ -77,6 +77,17 @@ bool same_inode(int fd, const fs::path& path) {
   return fstat(fd, &a) == 0 && lstat(path.c_str(), &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
 }
 
+// The folder is removed at the end: whatever is not this program's must not be in it.
+void refuse_foreign_files(const fs::path& folder) {
+  std::error_code gone;
+  for (const auto& entry : fs::directory_iterator(folder, gone)) {
+    const std::string name = entry.path().filename().string();
+    if (name == "journal" || name == "old" || name == "lock" || name.starts_with("lock.") || name.ends_with(".part")) continue;
+    throw Error(Exit::kCannotCreate, printable(entry.path().string(), 4096) + ": is no file of an interrupted conversion",
+                "move it away: this folder is removed at the end");
+  }
+}
+
 Error held(const fs::path& folder, const std::optional<LockHolder>& holder, bool other_host) {
   std::string who = "another process";
   if (holder) who = "process " + std::to_string(holder->pid) + " on host " + printable(holder->host);
@@ -89,11 +100,13 @@ Error held(const fs::path& folder, const std::optional<LockHolder>& holder, bool
 WorkFolder::WorkFolder(fs::path folder, bool break_lock) : path_(std::move(folder)), lock_(path_ / "lock") {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     if (mkdir(path_.c_str(), 0777) != 0 && errno != EEXIST) {
-      throw system_error(path_.string(), "cannot create", errno, errno == ENOSPC || errno == EDQUOT || errno == EIO ? Exit::kSystem : Exit::kCannotCreate);
+      throw system_error(path_.string(), "cannot create", errno,
+                         errno == ENOSPC || errno == EDQUOT || errno == EIO ? Exit::kSystem : Exit::kCannotCreate);
     }
     if (const fs::file_status is = fs::symlink_status(path_); fs::exists(is) && !fs::is_directory(is)) {
       throw Error(Exit::kCannotCreate, printable(path_.string(), 4096) + ": exists and is not a folder");
     }
+    refuse_foreign_files(path_);
     if (take_lock(break_lock)) {
       remove_old_locks();
       return;
@@ -114,10 +127,11 @@ bool WorkFolder::take_lock(bool break_lock) {
   try {
     const std::string text = me.text();
     errno = EIO;
-    if (write(lock_fd_, text.data(), text.size()) != static_cast<ssize_t>(text.size())) throw system_error(mine.string(), "cannot write", errno);
+    if (write(lock_fd_, text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+      throw system_error(mine.string(), "cannot write", errno);
     flock(lock_fd_, LOCK_EX | LOCK_NB);
     while (link(mine.c_str(), lock_.c_str()) != 0) {
-      if (errno == ENOENT) {   // the folder or `mine` is gone
+      if (errno == ENOENT) {  // the folder or `mine` is gone
         close(std::exchange(lock_fd_, -1));
         return false;
       }
@@ -137,14 +151,14 @@ bool WorkFolder::take_lock(bool break_lock) {
 void WorkFolder::move_stale_lock(const LockHolder& me, bool break_lock) {
   const int fd = open(lock_.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) {
-    if (errno == ENOENT) return;   // given back this moment
+    if (errno == ENOENT) return;  // given back this moment
     throw system_error(lock_.string(), "cannot open", errno);
   }
   const std::optional<LockHolder> holder = read_holder(fd);
   const bool other_host = holder && holder->host != me.host;
   const bool alive = holder && !other_host && holder->boot_id == me.boot_id && start_time_of(holder->pid) == holder->start_time;
-  // The flock is free where the holder is gone; while we have it, nobody else takes this very file over. A file system without flock says
-  // another errno than EWOULDBLOCK: there pid and start time decide.
+  // The flock is free where the holder is gone; while we have it, nobody else takes this very file over. A file system without
+  // flock says another errno than EWOULDBLOCK: there pid and start time decide.
   const bool flocked = flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
   const bool stale = !flocked && !alive && (!other_host || break_lock);
   if (stale && same_inode(fd, lock_)) rename(lock_.c_str(), (path_ / ("lock.stale." + unique_suffix())).c_str());

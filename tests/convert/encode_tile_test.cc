@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "convert/source_rows.h"
+#include "tests/convert/small_imatrix.h"
 #include "tests/convert/small_plan.h"
 #include "tests/formats/expect_error.h"
 
@@ -47,7 +48,8 @@ TEST(EncodeTile, RowsAreWhatTheCodecMakesOfTheSourcesRows) {
     for (uint64_t r = 0; r < t.rows(); ++r) {
       source.read(i, r, row);
       find_codec(t.type)->encode(row, {}, blocks);
-      ASSERT_EQ(std::memcmp(blocks.data(), encoded.tensors[i].data() + r * t.row_bytes(), t.row_bytes()), 0) << t.name << " row " << r;
+      ASSERT_EQ(std::memcmp(blocks.data(), encoded.tensors[i].data() + r * t.row_bytes(), t.row_bytes()), 0)
+          << t.name << " row " << r;
     }
   }
 }
@@ -74,6 +76,36 @@ TEST(EncodeTile, BytesAndFiguresDoNotDependOnTheTiles) {
   EXPECT_EQ(ledger.stats(0).worst->column, 0u) << "a row of one block";
 }
 
+TEST(EncodeTile, EachMatrixOfATileGetsItsOwnImportance) {
+  // One source holds both matrices [8, 64], so a tile of all 16 rows spans them.
+  SmallPlan small;
+  PlannedTensor& t = small.plan.tensors[1];
+  t.type = GgmlType::Q4_0;
+  t.ne = {64, 8, 2};
+  t.pieces = {{1, 0, 16}};
+  std::vector<float> sums(2 * 64, 1.0f);
+  for (size_t i = 0; i < 64; ++i) sums[i] = i % 2 == 0 ? 1e4f : 1.0f, sums[64 + i] = i % 2 == 0 ? 1.0f : 1e4f;
+  const Imatrix imatrix = imatrix_of(small.folder, 64, sums, {1000, 1000});
+  t.importance = imatrix.find("w");
+  small.finish();
+  const auto encode = [&](uint64_t tile_elems) {
+    std::string blocks;
+    Importance importance(imatrix);
+    const Ledger ledger(small.plan);
+    TileReader reader(small.plan, ledger, tile_elems, false);
+    for (Tile tile; reader.next(tile);) {
+      if (tile.tensor != 1) continue;
+      encode_tile(small.plan, tile, &importance, false);
+      blocks.append(reinterpret_cast<const char*>(tile.blocks.data()), tile.blocks.size());
+    }
+    return blocks;
+  };
+  const std::string row_by_row = encode(256);  // tiles of 4 rows, each inside one matrix
+  EXPECT_EQ(encode(1 << 20), row_by_row);
+  t.importance = nullptr;
+  EXPECT_NE(encode(1 << 20), row_by_row);
+}
+
 // Puts one value into row `row` of source "a" (F32).
 void poke(SmallPlan& small, uint64_t row, float value) {
   std::string bytes = small.shard_bytes(0);
@@ -87,7 +119,8 @@ TEST(EncodeTile, NanAndInfInAQuantizedTensorAreAnErrorThatNamesIt) {
   poke(small, 5, -std::numeric_limits<float>::infinity());
   poke(small, 6, std::numeric_limits<float>::infinity());
   const auto convert = [&] { encode_all(small.plan, 1 << 20); };
-  expect_error(Exit::kBadInput, "a.safetensors: tensor \"a\": 1 NaN and 2 Inf values in a tensor that is quantized to Q8_0", convert);
+  expect_error(Exit::kBadInput, "a.safetensors: tensor \"a\": 1 NaN and 2 Inf values in a tensor that is quantized to Q8_0",
+               convert);
   EXPECT_EQ(error_of(convert).hint(), "--allow-nonfinite converts it all the same");
   const RowsRecord record = encode_all(small.plan, 1 << 20, true).records[0];
   EXPECT_EQ(record.nan_count, 1u);
@@ -116,7 +149,8 @@ TEST(EncodeTile, ValuesTooLargeForF16AreAnError) {
   small.plan.tensors[0].type = GgmlType::F16;
   small.finish();
   poke(small, 3, 1e6f);
-  expect_error(Exit::kBadInput, "a.safetensors: tensor \"a\": 1 values are too large for F16", [&] { encode_all(small.plan, 1 << 20); });
+  expect_error(Exit::kBadInput, "a.safetensors: tensor \"a\": 1 values are too large for F16",
+               [&] { encode_all(small.plan, 1 << 20); });
   EXPECT_NO_THROW(encode_all(small.plan, 1 << 20, true));
 }
 

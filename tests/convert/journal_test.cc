@@ -54,7 +54,9 @@ std::string told(const JournalRecord& record) {
   } else if (const auto* s = std::get_if<ShardRecord>(&record)) {
     add(s->shard, s->id.device, s->id.inode, s->id.bytes, s->id.mtime_ns, s->id.ctime_ns);
   } else if (const auto* x = std::get_if<RowsRecord>(&record)) {
-    add(x->tensor, x->shard, x->first_row, x->rows, x->squared_error.value(), x->squared_value.value(), x->nan_count, x->inf_count), hex(x->hash);
+    add(x->tensor, x->shard, x->first_row, x->rows, x->squared_error.value(), x->squared_value.value(), x->nan_count,
+        x->inf_count),
+        hex(x->hash);
     if (x->worst) add(x->worst->row, x->worst->column, x->worst->relative_error);
   } else if (const auto* h = std::get_if<ShardHashRecord>(&record)) {
     add(h->shard), hex(h->sha256);
@@ -104,7 +106,7 @@ TEST(Journal, AppendsAfterReopening) {
     Journal journal(folder / "journal");
     journal.append(r);
     journal.sync();
-    journal.sync();   // nothing new: nothing written
+    journal.sync();  // nothing new: nothing written
   }
   EXPECT_EQ(replayed(Journal(folder / "journal")), told(all));
 }
@@ -145,7 +147,7 @@ TEST(Journal, TornTailIsCutOffAtEveryLength) {
     const size_t kept = static_cast<size_t>(std::ranges::count_if(whole.ends, [&](size_t end) { return end <= length; }));
     ASSERT_EQ(replayed(journal), std::vector(all.begin(), all.begin() + static_cast<ptrdiff_t>(kept))) << length;
     ASSERT_EQ(std::filesystem::file_size(folder / "journal"), kept == 0 ? 0 : whole.ends[kept - 1]);
-    journal.append(samples().back());   // and it goes on from there
+    journal.append(samples().back());  // and it goes on from there
     journal.sync();
     ASSERT_EQ(replayed(journal).back(), all.back());
   }
@@ -160,7 +162,8 @@ TEST(Journal, FlippedBitInAnyByteStopsTheReadingThere) {
     bytes[at] = static_cast<char>(bytes[at] ^ (1 << (at % 8)));
     folder.write("journal", bytes);
     const size_t damaged = static_cast<size_t>(std::ranges::count_if(whole.ends, [&](size_t end) { return end <= at; }));
-    ASSERT_EQ(replayed(Journal(folder / "journal")), std::vector(all.begin(), all.begin() + static_cast<ptrdiff_t>(damaged))) << at;
+    ASSERT_EQ(replayed(Journal(folder / "journal")), std::vector(all.begin(), all.begin() + static_cast<ptrdiff_t>(damaged)))
+        << at;
   }
 }
 

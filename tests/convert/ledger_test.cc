@@ -137,7 +137,7 @@ TEST(Ledger, CancelWakesWaiters) {
   EXPECT_TRUE(ledger.add(rows(0, 10))) << "tiles in flight still count";
 }
 
-TEST(LedgerDeath, RowsAreDoneOnce) {
+TEST(LedgerDeathTest, RowsAreDoneOnce) {
   const Plan plan = plan_of_rows(10);
   for (const auto& [first, n] : {std::pair<uint64_t, uint64_t>{0, 10}, {2, 1}, {4, 2}, {3, 1}, {0, 3}}) {
     Ledger ledger(plan);

@@ -41,8 +41,10 @@ TEST(PlanDigest, EveryDecisionChangesItsPart) {
       {"tensor types", [](Plan& p) { std::swap(p.tensors[0], p.tensors[1]); }},
       {"output files and shard sizes", [](Plan& p) { p.files[0].name = "other.gguf"; }},
       {"output files and shard sizes", [](Plan& p) { p.files[1].bytes += 32; }},
-      {"output files and shard sizes", [](Plan& p) { std::swap(p.files[0].n_tensors, p.files[1].n_tensors), p.files[0].n_tensors += 1; }},
-      {"metadata", [](Plan& p) { p.files[0].header.back() = std::byte{1}; }},
+      {"output files and shard sizes",
+       [](Plan& p) { std::swap(p.files[0].n_tensors, p.files[1].n_tensors), p.files[0].n_tensors += 1; }},
+      {"output files and shard sizes", [](Plan& p) { p.files[0].header.back() = std::byte{1}; }},
+      {"metadata", [](Plan& p) { p.metadata_hash.bytes[31] = std::byte{1}; }},
   };
   const SmallPlan base;
   for (size_t i = 0; i < std::size(cases); ++i) {
@@ -59,7 +61,7 @@ TEST(PlanDigest, WhatDoesNotChangeAByteDoesNotChangeIt) {
   changed.tensors[0].reason = "another rule";
   changed.recipe_name = "renamed";
   changed.findings.push_back({Severity::kInfo, "", "", "something"});
-  changed.shards[0].id.inode += 1;   // the journal's matter: rows from it are done again
+  changed.shards[0].id.inode += 1;  // the journal's matter: rows from it are done again
   changed.shards[0].path = "/elsewhere";
   add_digest(changed);
   EXPECT_TRUE(differing(base.plan, changed).empty());
@@ -76,10 +78,11 @@ TEST(PlanDigest, CommentInARecipeChangesNothing) {
   };
   const Plan plain = plan_of("name = 'r'\n[[rule]]\ntype = 'Q8_0'\n");
   EXPECT_TRUE(differing(plain, plan_of("# why\nname = 'r'\n\n[[rule]] # all\ntype = \"q8_0\"\n")).empty());
-  EXPECT_TRUE(differing(plain, plan_of("name = 'r'\n[[rule]]\nclass = 'experts'\ntype = 'Q8_0'\n[[rule]]\ntype = 'Q8_0'\n")).empty())
+  EXPECT_TRUE(
+      differing(plain, plan_of("name = 'r'\n[[rule]]\nclass = 'experts'\ntype = 'Q8_0'\n[[rule]]\ntype = 'Q8_0'\n")).empty())
       << "other rules, the same decisions";
   const std::vector<std::string> other = differing(plain, plan_of("name = 'r'\n[[rule]]\ntype = 'Q6_K'\n"));
-  EXPECT_EQ(other, (std::vector<std::string>{"tensor types", "output files and shard sizes", "metadata"}));
+  EXPECT_EQ(other, (std::vector<std::string>{"tensor types", "metadata", "output files and shard sizes"}));
 }
 
 }  // namespace

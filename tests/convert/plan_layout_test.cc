@@ -34,7 +34,7 @@ std::vector<uint32_t> tensors_per_file(const Plan& plan) {
 }
 
 TEST(PlanLayout, OneFileWithEveryTensorAtItsPaddedOffset) {
-  Plan plan = plan_with({1, 8, 9});   // 4, 32 and 36 bytes
+  Plan plan = plan_with({1, 8, 9});  // 4, 32 and 36 bytes
   lay_out(plan, some_metadata(), {});
   ASSERT_EQ(plan.files.size(), 1u);
   EXPECT_EQ(plan.files[0].name, "m.gguf");
@@ -57,7 +57,7 @@ TEST(PlanLayout, SplitByTensors) {
 }
 
 TEST(PlanLayout, SplitBySizeNeverExceedsItUnlessOneTensorDoes) {
-  Plan plan = plan_with({1000, 1000, 1000, 20000, 10, 10});   // 4 KB each, one of 80 KB
+  Plan plan = plan_with({1000, 1000, 1000, 20000, 10, 10});  // 4 KB each, one of 80 KB
   constexpr uint64_t kLimit = 10'000;
   lay_out(plan, some_metadata(), {SplitOptions::Mode::kSize, kLimit, 0});
   EXPECT_EQ(tensors_per_file(plan), (std::vector<uint32_t>{2, 1, 1, 2}));
@@ -94,17 +94,17 @@ TEST(PlanLayout, MoreThan64ShardsAreRefusedWithWhatIsEnough) {
 
 TEST(PlanLayout, DefaultIsOneFileUpTo50GAnd50GShardsAbove) {
   Plan plan = plan_with({10'000'000'000});
-  plan.tensors[0].ne = {1'000'000'000, 10};   // 40 GB
+  plan.tensors[0].ne = {1'000'000'000, 10};  // 40 GB
   lay_out(plan, some_metadata(), {});
   EXPECT_EQ(plan.files.size(), 1u);
   plan = plan_with({1, 1, 1, 1});
-  for (PlannedTensor& t : plan.tensors) t.ne = {1'000'000'000, 6};   // 24 GB each
+  for (PlannedTensor& t : plan.tensors) t.ne = {1'000'000'000, 6};  // 24 GB each
   lay_out(plan, some_metadata(), {});
   EXPECT_EQ(tensors_per_file(plan), (std::vector<uint32_t>{2, 2}));
   lay_out(plan, some_metadata(), {SplitOptions::Mode::kNone, 0, 0});
   EXPECT_EQ(plan.files.size(), 1u);
   plan = plan_with(std::vector<uint64_t>(100, 1));
-  for (PlannedTensor& t : plan.tensors) t.ne = {1'000'000'000, 12};   // 48 GB each, 100 shards of 50 G would be too many
+  for (PlannedTensor& t : plan.tensors) t.ne = {1'000'000'000, 12};  // 48 GB each, 100 shards of 50 G would be too many
   lay_out(plan, some_metadata(), {});
   EXPECT_LE(plan.files.size(), kMaxShards);
 }

@@ -133,7 +133,8 @@ TEST(Recipe, FromAFile) {
   const auto path = folder.write("mine.toml", "name = 'mine'\n[[rule]]\ntype = 'Q6_K'\n");
   EXPECT_EQ(load_recipe(path.string()).name, "mine");
   folder.write("bad.toml", "name = 'mine'\n\n[[rule]]\ntype = 'Q6_Z'\n");
-  expect_error(Exit::kUsage, (folder / "bad.toml").string() + ":3: unknown type \"Q6_Z\"", [&] { load_recipe((folder / "bad.toml").string()); });
+  expect_error(Exit::kUsage, (folder / "bad.toml").string() + ":3: unknown type \"Q6_Z\"",
+               [&] { load_recipe((folder / "bad.toml").string()); });
   EXPECT_EQ(error_of([&] { load_recipe((folder / "bad.toml").string()); }).hint(), "did you mean Q6_K?");
 }
 
@@ -214,7 +215,8 @@ TEST(TypeOption, Mistakes) {
 
 TEST(TypeFile, HoldsTheSameOneALineOrSeparatedByBlanks) {
   const TempFolder folder;
-  const auto path = folder.write("types.txt", "# experts\nffn_up_exps=Q4_K  ffn_down_exps=Q6_K # and\r\n\n  # more\n\toutput=Q8_0");
+  const auto path =
+      folder.write("types.txt", "# experts\nffn_up_exps=Q4_K  ffn_down_exps=Q6_K # and\r\n\n  # more\n\toutput=Q8_0");
   const std::vector<Rule> rules = load_type_file(path);
   ASSERT_EQ(rules.size(), 3u);
   EXPECT_EQ(rules[0].pattern, "ffn_up_exps");

@@ -1,10 +1,10 @@
-// A plan of four tensors from two small source files, made by hand: what the parts below the plan are tested with. It has what makes a
-// plan hard: bytes that no tensor needs, a tensor whose rows come from both files, a row map, padding, two output files.
+// A plan of four tensors from two small source files, made by hand: what the parts below the plan are tested with. It has what
+// makes a plan hard: bytes that no tensor needs, a tensor whose rows come from both files, a row map, padding, two output files.
 //
-//   a.safetensors  100 bytes left out | "a" F32 [64, 32] | 500 left out | expert 0 BF16 [16, 64] | "q" F16 [32, 32] | 77 left out
-//   b.safetensors  100 bytes left out | expert 1 BF16 [16, 64] | "n" F32 [33]
-//   out-00001      plain.weight Q8_0 [32, 64], blk.0.ffn_up_exps.weight Q4_0 [64, 16, 2]
-//   out-00002      blk.0.attn_q.weight F16 [32, 32] in heads of 8 rows, norm.weight F32 [33]
+//   a.safetensors  100 bytes left out | "a" F32 [64, 32] | 5000 left out | expert 0 BF16 [16, 64] | "q" F16 [32, 32] | 77 left
+//   out b.safetensors  100 bytes left out | expert 1 BF16 [16, 64] | "n" F32 [33] out-00001      plain.weight Q8_0 [32, 64],
+//   blk.0.ffn_up_exps.weight Q4_0 [64, 16, 2] out-00002      blk.0.attn_q.weight F16 [32, 32] in heads of 8 rows, norm.weight F32
+//   [33]
 #pragma once
 
 #include <fstream>
@@ -24,7 +24,8 @@ namespace ggufmill {
 class SmallPlan {
  public:
   SmallPlan() {
-    make_shard("a.safetensors", 0, {{100}, {"a", DType::F32, 32, 64}, {500}, {"e0", DType::BF16, 64, 16}, {"q", DType::F16, 32, 32}, {77}});
+    make_shard("a.safetensors", 0,
+               {{100}, {"a", DType::F32, 32, 64}, {5000}, {"e0", DType::BF16, 64, 16}, {"q", DType::F16, 32, 32}, {77}});
     make_shard("b.safetensors", 1, {{100}, {"e1", DType::BF16, 64, 16}, {"n", DType::F32, 33, 1}});
     add_tensor("plain.weight", GgmlType::Q8_0, {32, 64}, {{0, 0, 64}});
     add_tensor("blk.0.ffn_up_exps.weight", GgmlType::Q4_0, {64, 16, 2}, {{1, 0, 16}, {3, 16, 16}});
@@ -67,13 +68,18 @@ class SmallPlan {
         for (uint64_t i = 0; i < part.left_out; ++i) bytes += static_cast<char>(random_());
         continue;
       }
-      SourceTensor source{.name = part.name, .dtype = part.dtype, .shape = {part.rows, part.row_elems}, .shard = shard,
-                          .extent = {bytes.size(), part.rows * part.row_elems * info(part.dtype).bytes}, .elems_ = part.rows * part.row_elems};
+      SourceTensor source{.name = part.name,
+                          .dtype = part.dtype,
+                          .shape = {part.rows, part.row_elems},
+                          .shard = shard,
+                          .extent = {bytes.size(), part.rows * part.row_elems * info(part.dtype).bytes},
+                          .elems_ = part.rows * part.row_elems};
       bytes += values(part.dtype, source.elems_);
       plan.sources.push_back(std::move(source));
     }
     const auto path = folder.write(file, bytes);
-    plan.shards.push_back({.name = file, .path = path, .id = InputFile(path).id(), .data_offset = 0, .header_hash = {}, .expected_sha256 = {}});
+    plan.shards.push_back(
+        {.name = file, .path = path, .id = InputFile(path).id(), .data_offset = 0, .header_hash = {}, .expected_sha256 = {}});
   }
 
   std::string values(DType dtype, uint64_t elems) {

@@ -42,7 +42,9 @@ TEST(SourceRows, RowMapInterleavesTheHalvesOfAHead) {
   for (uint64_t r = 0; r < 32; ++r) {
     rows.read(2, r, row);
     const uint64_t from = r / 8 * 8 + expected[r % 8];
-    EXPECT_EQ(row, std::vector<float>(q.begin() + static_cast<ptrdiff_t>(from * 32), q.begin() + static_cast<ptrdiff_t>(from * 32 + 32))) << r;
+    EXPECT_EQ(row, std::vector<float>(q.begin() + static_cast<ptrdiff_t>(from * 32),
+                                      q.begin() + static_cast<ptrdiff_t>(from * 32 + 32)))
+        << r;
   }
 }
 

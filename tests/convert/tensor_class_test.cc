@@ -12,7 +12,7 @@ using enum TensorClass;
 struct Row {
   std::string name;
   TensorClass tensor_class;
-  bool kept_in_mtp = false;   // router, norms and conv
+  bool kept_in_mtp = false;  // router, norms and conv
 };
 
 // One name for every row of the table, in its order, and what falls through it.
@@ -69,7 +69,8 @@ TEST(TensorClass, NamesGoBothWays) {
 TEST(TensorClass, BlockOfAName) {
   EXPECT_EQ(block_of("blk.12.attn_q.weight"), 12);
   EXPECT_EQ(block_of("blk.0.x"), 0);
-  for (const char* none : {"token_embd.weight", "blk.", "blk.12", "blk.x.y", "blk.12x.y", "blk.99999999999999999999.y", "xblk.1.y"}) {
+  for (const char* none :
+       {"token_embd.weight", "blk.", "blk.12", "blk.x.y", "blk.12x.y", "blk.99999999999999999999.y", "xblk.1.y"}) {
     EXPECT_EQ(block_of(none), -1) << none;
   }
 }

@@ -10,9 +10,9 @@ namespace {
 
 // What all tiles of a pass cover.
 struct Pass {
-  std::vector<std::string> hashed;                          // per shard: the bytes in the order in which they were hashed
-  std::vector<std::vector<int>> encoded;                    // per tensor and row: how often
-  std::vector<int> ends;                                    // per shard: tiles that end it
+  std::vector<std::string> hashed;        // per shard: the bytes in the order in which they were hashed
+  std::vector<std::vector<int>> encoded;  // per tensor and row: how often
+  std::vector<int> ends;                  // per shard: tiles that end it
   uint64_t bytes_read = 0, largest_raw = 0, passed = 0, total = 0;
 };
 
@@ -91,8 +91,8 @@ TEST(Tiles, RowsOfTheLedgerAreReadForTheHashAlone) {
   for (const bool hash : {true, false}) {
     Ledger ledger(small.plan);
     ledger.add(rows_of(0, 10, 20));
-    ledger.add(rows_of(1, 0, 16));   // expert 0
-    ledger.add(rows_of(2, 8, 16));   // two heads
+    ledger.add(rows_of(1, 0, 16));  // expert 0
+    ledger.add(rows_of(2, 8, 16));  // two heads
     const Pass pass = read_all(small, ledger, 512, hash);
     for (uint64_t r = 0; r < 64; ++r) EXPECT_EQ(pass.encoded[0][r], r < 10 || r >= 30);
     for (uint64_t r = 0; r < 32; ++r) EXPECT_EQ(pass.encoded[1][r], r >= 16);
@@ -112,7 +112,26 @@ TEST(Tiles, HashedShardWithoutMissingRowsIsNotOpened) {
   const Pass pass = read_all(small, ledger, 512, true);
   EXPECT_EQ(pass.hashed[0], "");
   EXPECT_EQ(pass.hashed[1], small.shard_bytes(1));
-  EXPECT_EQ(pass.encoded[1], [] { std::vector<int> rows(32, 1); std::fill_n(rows.begin(), 16, 0); return rows; }());
+  EXPECT_EQ(pass.encoded[1], [] {
+    std::vector<int> rows(32, 1);
+    std::fill_n(rows.begin(), 16, 0);
+    return rows;
+  }());
+  EXPECT_EQ(pass.passed, pass.total);
+}
+
+TEST(Tiles, ShardThatNoTensorUsesIsNotRead) {
+  SmallPlan small;
+  small.plan.tensors[1].pieces.pop_back();  // nothing of b.safetensors is left
+  small.plan.tensors[1].ne[2] = 1;
+  small.plan.tensors.pop_back();
+  small.finish();
+  EXPECT_EQ(small.plan.used_shards(), std::set<uint32_t>{0});
+  const Ledger ledger(small.plan);
+  const Pass pass = read_all(small, ledger, 512, true);
+  EXPECT_EQ(pass.hashed[0], small.shard_bytes(0));
+  EXPECT_EQ(pass.hashed[1], "");
+  EXPECT_EQ(pass.bytes_read, small.plan.shards[0].id.bytes);
   EXPECT_EQ(pass.passed, pass.total);
 }
 
@@ -121,7 +140,7 @@ TEST(Tiles, ShardThatChangedSinceThePlanIsRefused) {
   const Ledger ledger(small.plan);
   const std::string bytes = small.shard_bytes(1);
   std::filesystem::remove(small.plan.shards[1].path);
-  small.folder.write("b.safetensors", bytes);   // same bytes, another file
+  small.folder.write("b.safetensors", bytes);  // same bytes, another file
   expect_error(Exit::kBadInput, "b.safetensors: changed since the plan was made", [&] { read_all(small, ledger, 512, true); });
 }
 
@@ -168,10 +187,12 @@ TEST(TileBudget, KeepsTheCeiling) {
 }
 
 TEST(TileBudget, TooLittleIsRefusedWithWhatIsNeeded) {
-  const SmallPlan small;   // the largest group is a head: 8 x 32 values
-  expect_error(Exit::kUsage, "--memory 6143: too small, this model's rows need at least 6144 bytes", [&] { tile_budget(small.plan, 6143, 2); });
+  const SmallPlan small;  // the largest group is a head: 8 x 32 values
+  expect_error(Exit::kUsage, "--memory 6143: too small, this model's rows need at least 6144 bytes",
+               [&] { tile_budget(small.plan, 6143, 2); });
   EXPECT_EQ(tile_budget(small.plan, 6144, 2).live_tiles, 2u);
-  expect_error(Exit::kUsage, "--memory 0: too small, this model's rows need at least 6144 bytes", [&] { tile_budget(small.plan, 0, 2); });
+  expect_error(Exit::kUsage, "--memory 0: too small, this model's rows need at least 6144 bytes",
+               [&] { tile_budget(small.plan, 0, 2); });
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -73,19 +74,21 @@ TEST(WorkFolder, SecondTakerIsRefusedWithTheHolder) {
   const TempFolder folder;
   const WorkFolder work(folder / "w", false);
   for (const bool break_lock : {false, true}) {
-    expect_error(Exit::kTryAgain, (folder / "w").string() + ": process " + std::to_string(getpid()) + " on host " + host_name() + " holds this output",
-                 [&] { WorkFolder(folder / "w", break_lock); });
+    expect_error(
+        Exit::kTryAgain,
+        (folder / "w").string() + ": process " + std::to_string(getpid()) + " on host " + host_name() + " holds this output",
+        [&] { WorkFolder(folder / "w", break_lock); });
   }
   EXPECT_EQ(names_in(folder / "w"), std::vector<std::string>{"lock"}) << "the refused leave nothing";
 }
 
 TEST(WorkFolder, LockOfADeadProcessIsTakenOver) {
   const TempFolder folder;
-  const std::string stale[] = {
-      host_name() + " " + boot_id() + " " + std::to_string(dead_pid()) + " 12345\n",
-      host_name() + " " + boot_id() + " " + std::to_string(getpid()) + " 1\n",                                            // the pid came again
-      host_name() + " 00000000-0000-0000-0000-000000000000 " + std::to_string(getpid()) + " " + start_time(getpid()) + "\n",   // before the boot
-      "", "nonsense\n"};
+  const std::string stale[] = {host_name() + " " + boot_id() + " " + std::to_string(dead_pid()) + " 12345\n",
+                               host_name() + " " + boot_id() + " " + std::to_string(getpid()) + " 1\n",  // the pid came again
+                               host_name() + " 00000000-0000-0000-0000-000000000000 " + std::to_string(getpid()) + " " +
+                                   start_time(getpid()) + "\n",  // before the boot
+                               "", "nonsense\n"};
   for (const std::string& text : stale) {
     folder.write("w/lock", text);
     const WorkFolder work(folder / "w", false);
@@ -115,13 +118,26 @@ TEST(WorkFolder, OtherHostIsRespectedUntilTheLockIsBroken) {
   EXPECT_NO_THROW(WorkFolder(folder / "w", true));
 }
 
+TEST(WorkFolder, FlockedLockIsHeldWhateverItsTextSays) {
+  // The holder lives where this process cannot see its pid: another container, say.
+  const TempFolder folder;
+  folder.write("w/lock", host_name() + " " + boot_id() + " " + std::to_string(dead_pid()) + " 12345\n");
+  const int fd = open((folder / "w/lock").c_str(), O_RDWR);
+  ASSERT_EQ(flock(fd, LOCK_EX), 0);
+  EXPECT_EQ(error_of([&] { WorkFolder(folder / "w", true); }).code(), Exit::kTryAgain);
+  close(fd);
+  EXPECT_NO_THROW(WorkFolder(folder / "w", false));
+}
+
 TEST(WorkFolder, LinksAreNotFollowed) {
   const TempFolder folder;
   fs::create_directory(folder / "elsewhere");
   folder.link("w", folder / "elsewhere");
-  expect_error(Exit::kCannotCreate, (folder / "w").string() + ": exists and is not a folder", [&] { WorkFolder(folder / "w", true); });
+  expect_error(Exit::kCannotCreate, (folder / "w").string() + ": exists and is not a folder",
+               [&] { WorkFolder(folder / "w", true); });
   folder.write("file", "");
-  expect_error(Exit::kCannotCreate, (folder / "file").string() + ": exists and is not a folder", [&] { WorkFolder(folder / "file", true); });
+  expect_error(Exit::kCannotCreate, (folder / "file").string() + ": exists and is not a folder",
+               [&] { WorkFolder(folder / "file", true); });
   fs::create_directory(folder / "v");
   folder.link("v/lock", folder / "elsewhere/lock");
   EXPECT_NE(error_of([&] { WorkFolder(folder / "v", true); }).code(), Exit::kOk);
@@ -130,7 +146,8 @@ TEST(WorkFolder, LinksAreNotFollowed) {
 
 TEST(WorkFolder, FolderThatCannotBeMade) {
   const TempFolder folder;
-  expect_error(Exit::kCannotCreate, (folder / "no/w").string() + ": cannot create: No such file or directory", [&] { WorkFolder(folder / "no/w", false); });
+  expect_error(Exit::kCannotCreate, (folder / "no/w").string() + ": cannot create: No such file or directory",
+               [&] { WorkFolder(folder / "no/w", false); });
 }
 
 TEST(WorkFolder, DiscardsAndRemoves) {
@@ -169,7 +186,8 @@ int take_and_hold(const fs::path& path, int until_closed) {
 TEST(WorkFolder, Of200RacingTakersOneWins) {
   constexpr int kTakers = 200;
   const TempFolder folder;
-  folder.write("w/lock", host_name() + " " + boot_id() + " " + std::to_string(dead_pid()) + " 12345\n");   // all of them see a stale lock
+  folder.write("w/lock",
+               host_name() + " " + boot_id() + " " + std::to_string(dead_pid()) + " 12345\n");  // all of them see a stale lock
   int start[2], end[2];
   ASSERT_EQ(pipe(start), 0);
   ASSERT_EQ(pipe(end), 0);
@@ -180,7 +198,7 @@ TEST(WorkFolder, Of200RacingTakersOneWins) {
     if (pid == 0) {
       close(start[1]), close(end[1]);
       char byte;
-      [[maybe_unused]] const ssize_t go = read(start[0], &byte, 1);   // until all are there
+      [[maybe_unused]] const ssize_t go = read(start[0], &byte, 1);  // until all are there
       _exit(take_and_hold(folder / "w", end[0]));
     }
     takers.push_back(pid);
