@@ -20,6 +20,8 @@ std::map<TensorClass, ClassSum> class_sums(const Plan& plan) {
   return sums;
 }
 
-double bits_per_weight(uint64_t bytes, uint64_t elems) { return elems == 0 ? 0 : 8.0 * static_cast<double>(bytes) / static_cast<double>(elems); }
+double bits_per_weight(uint64_t bytes, uint64_t elems) {
+  return elems == 0 ? 0 : 8.0 * static_cast<double>(bytes) / static_cast<double>(elems);
+}
 
 }  // namespace ggufmill

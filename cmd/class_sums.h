@@ -12,7 +12,7 @@ namespace ggufmill {
 struct ClassSum {
   uint64_t tensors = 0, elems = 0, bytes = 0;
   std::map<GgmlType, uint64_t> type_bytes;
-  std::string type_names() const;   // "IQ3_XXS IQ3_S", by type number
+  std::string type_names() const;  // "IQ3_XXS IQ3_S", by type number
 };
 std::map<TensorClass, ClassSum> class_sums(const Plan& plan);
 

@@ -19,7 +19,7 @@ namespace ggufmill {
 namespace {
 
 struct ClassError {
-  double squared_share = 0;                  // sum of elems x relative_rmse^2
+  double squared_share = 0;  // sum of elems x relative_rmse^2
   std::string worst_tensor;
   double worst_rmse = 0;
 };
@@ -39,13 +39,19 @@ std::map<TensorClass, ClassError> class_errors(const Plan& plan, const Manifest&
 // What became of each class, from the finished manifest.
 void print_summary(const Plan& plan, const Manifest& manifest, std::ostream& out) {
   using enum TextTable::Align;
-  TextTable table({{"class", kLeft}, {"tensors", kRight}, {"weights", kRight}, {"types", kLeft}, {"size", kRight}, {"bits/weight", kRight},
-                   {"rel. error", kRight}, {"worst tensor", kLeft}});
+  TextTable table({{"class", kLeft},
+                   {"tensors", kRight},
+                   {"weights", kRight},
+                   {"types", kLeft},
+                   {"size", kRight},
+                   {"bits/weight", kRight},
+                   {"rel. error", kRight},
+                   {"worst tensor", kLeft}});
   std::map<TensorClass, ClassError> errors = class_errors(plan, manifest);
   for (const auto& [tensor_class, sum] : class_sums(plan)) {
     const ClassError& e = errors[tensor_class];
-    table.row({std::string(name(tensor_class)), std::to_string(sum.tensors), format_count(sum.elems), sum.type_names(), format_bytes(sum.bytes),
-               format_fixed(bits_per_weight(sum.bytes, sum.elems), 2),
+    table.row({std::string(name(tensor_class)), std::to_string(sum.tensors), format_count(sum.elems), sum.type_names(),
+               format_bytes(sum.bytes), format_fixed(bits_per_weight(sum.bytes, sum.elems), 2),
                format_fixed(std::sqrt(e.squared_share / static_cast<double>(sum.elems)), 5), printable(e.worst_tensor)});
   }
   table.print(out);
@@ -78,7 +84,7 @@ int run_convert(const JobOptions& options, const std::string& command_line, cons
   run.break_lock = options.break_lock;
   run.program_version = version;
   if (run_plan(job.plan, run, *events, stop_requested()) == Outcome::kStopped) {
-    events.reset();   // its bar is gone from the terminal's line
+    events.reset();  // its bar is gone from the terminal's line
     std::cerr << "stopped; this resumes it: " << command_line << std::endl;
     raise_again();
   }

@@ -8,6 +8,7 @@
 #include "cmd/sizes.h"
 #include "convert/finish.h"
 #include "formats/error.h"
+#include "formats/gguf.h"
 
 namespace ggufmill {
 namespace {
@@ -64,7 +65,8 @@ void refuse_source_as_output(const Job& job) {
   for (const fs::path& path : existing_outputs(job.place.folder, job.plan.stem)) {
     for (const fs::path& source : sources) {
       if (!fs::equivalent(path, source, unreadable)) continue;
-      throw Error(Exit::kCannotCreate, printable(path.string(), 4096) + ": is the source file " + printable(source.filename().string()));
+      throw Error(Exit::kCannotCreate,
+                  printable(path.string(), 4096) + ": is the source file " + printable(source.filename().string()));
     }
   }
 }
@@ -99,11 +101,16 @@ OutputPlace resolve_output(const std::string& out, bool create) {
     return {path, ""};
   }
   if (path.extension() != ".gguf" || path.stem().empty()) {
-    throw Error(Exit::kUsage, "-o " + printable(out, 4096) + ": expected a path that ends in .gguf, or a folder (an existing one, or ending in '/')");
+    throw Error(Exit::kUsage, "-o " + printable(out, 4096) +
+                                  ": expected a path that ends in .gguf, or a folder (an existing one, or ending in '/')");
+  }
+  if (parse_split_name(path)) {
+    throw Error(Exit::kUsage, "-o " + printable(out, 4096) + ": is the name of one file of a split", "give STEM.gguf: shards are numbered by the program");
   }
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
   if (create && !fs::is_directory(folder, unreadable)) {
-    throw Error(Exit::kCannotCreate, printable(folder.string(), 4096) + ": no such folder", "mkdir -p " + printable(folder.string(), 4096));
+    throw Error(Exit::kCannotCreate, printable(folder.string(), 4096) + ": no such folder",
+                "mkdir -p " + printable(folder.string(), 4096));
   }
   return {folder, path.stem().string()};
 }

@@ -32,7 +32,7 @@ struct JobOptions {
   bool no_source_hash = false;
   bool allow_nonfinite = false;
   bool break_lock = false;
-  unsigned threads = 0;          // 0: all cores this process may use
+  unsigned threads = 0;  // 0: all cores this process may use
   std::string memory = "512MiB";
   bool restart = false;
   bool force = false;
@@ -43,7 +43,7 @@ struct JobOptions {
 
 struct OutputPlace {
   std::filesystem::path folder;
-  std::string stem;              // "" : named after model and recipe
+  std::string stem;  // "" : named after model and recipe
 };
 
 // Throws kUsage where OUT is neither a .gguf path, an existing folder nor ends in '/'; creates the folder in the last case where
@@ -55,7 +55,7 @@ struct Job {
   std::unique_ptr<Checkpoint> checkpoint;
   Model model;
   Plan plan;
-  OutputPlace place;             // folder "." without OUT
+  OutputPlace place;  // folder "." without OUT
   unsigned threads = 1;
   uint64_t memory_bytes = 0;
 };

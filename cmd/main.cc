@@ -45,7 +45,7 @@ int main(int argc, char** argv) {
     return fail(error, json);
   } catch (const std::bad_alloc&) {
     return fail(Error(Exit::kSystem, "out of memory", "a smaller --memory or fewer threads (-j) may help"), json);
-  } catch (const std::system_error& error) {   // a folder that cannot be read, a thread that cannot be started
+  } catch (const std::system_error& error) {  // a folder that cannot be read, a thread that cannot be started
     return fail(Error(Exit::kSystem, ggufmill::printable(error.what(), 4096)), json);
   } catch (const std::exception& error) {
     return fail(Error(Exit::kInternal, std::string("internal error: ") + ggufmill::printable(error.what(), 300)), json);

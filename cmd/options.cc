@@ -1,6 +1,7 @@
 #include "cmd/options.h"
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <functional>
 #include <iostream>
 #include <map>
@@ -35,7 +36,9 @@ SOURCE is a Hugging Face folder, a hub cache snapshot or a hub name such as org/
 
 // A shell can take this word as it stands.
 std::string shell_word(const std::string& word) {
-  const bool plain = !word.empty() && word.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_@%+=:,./-") == std::string::npos;
+  const bool plain =
+      !word.empty() &&
+      word.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_@%+=:,./-") == std::string::npos;
   if (plain) return word;
   std::string out = "'";
   for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
@@ -45,7 +48,7 @@ std::string shell_word(const std::string& word) {
 std::string shell_line(int argc, char** argv) {
   std::string out;
   for (int i = 0; i < argc; ++i) {
-    if (std::string_view(argv[i]) == "--restart") continue;   // the resuming line must not discard the work
+    if (std::string_view(argv[i]) == "--restart") continue;  // the resuming line must not discard the work
     out += (out.empty() ? "" : " ") + shell_word(argv[i]);
   }
   return out;
@@ -56,12 +59,16 @@ std::filesystem::path path_or_hub_name(const std::string& given) {
   return given.ends_with(".gguf") ? std::filesystem::path(given) : resolve_source(given, hub_cache());
 }
 
+// An empty value is an unset shell variable more often than a wish.
+const CLI::Validator kNotEmpty([](std::string& value) { return value.empty() ? std::string("must not be empty") : std::string(); }, "");
+
 class OptionTree {
  public:
   OptionTree(std::string resume_line) : resume_line_(std::move(resume_line)) {
     app_.name("ggufmill");
     app_.description("Turns very large model checkpoints into GGUF: streaming, mixed precision, resumable, verified.");
-    app_.set_version_flag("--version", std::string("ggufmill ") + kVersion + " (encoding version " + std::to_string(kEncodingVersion) + ")");
+    app_.set_version_flag("--version",
+                          std::string("ggufmill ") + kVersion + " (encoding version " + std::to_string(kEncodingVersion) + ")");
     app_.require_subcommand(0, 1);
     app_.footer(exit_code_text());
     verify_.threads = usable_cores();
@@ -81,7 +88,7 @@ class OptionTree {
     try {
       app_.parse(argc, argv);
     } catch (const CLI::Success& e) {
-      return app_.exit(e);   // --help, --version
+      return app_.exit(e);  // --help, --version
     } catch (const CLI::ParseError& e) {
       throw usage_error(e);
     }
@@ -101,7 +108,8 @@ class OptionTree {
     return out;
   }
 
-  CLI::App* command(CLI::App& parent, const char* name, const char* description, const char* examples, std::function<int()> action) {
+  CLI::App* command(CLI::App& parent, const char* name, const char* description, const char* examples,
+                    std::function<int()> action) {
     CLI::App* c = parent.add_subcommand(name, description);
     c->footer(std::string("Examples:\n") + examples);
     actions_.emplace_back(c, std::move(action));
@@ -111,14 +119,17 @@ class OptionTree {
   // The flags that convert and plan share.
   void add_job_options(CLI::App& c, JobOptions& o) {
     c.add_option("SOURCE", o.source, "model folder, hub snapshot, .safetensors file or hub name")->required();
-    c.add_option("-o,--output", o.out, "OUT.gguf, or a folder (existing, or ending in '/') for files named after model and recipe");
-    c.add_option("-r,--recipe", o.recipe, "recipe FILE or PRESET ('ggufmill recipe list'); default: the model family's");
-    c.add_option("-t,--tensor-type", o.tensor_types, "PATTERN=TYPE, a rule before the recipe's; regex found in the GGUF name; repeatable")
+    c.add_option("-o,--output", o.out,
+                 "OUT.gguf, or a folder (existing, or ending in '/') for files named after model and recipe")->check(kNotEmpty);
+    c.add_option("-r,--recipe", o.recipe, "recipe FILE or PRESET ('ggufmill recipe list'); default: the model family's")->check(kNotEmpty);
+    c.add_option("-t,--tensor-type", o.tensor_types,
+                 "PATTERN=TYPE, a rule before the recipe's; regex found in the GGUF name; repeatable")
         ->allow_extra_args(false);
-    c.add_option("--tensor-type-file", o.tensor_type_file, "the same, one a line");
-    c.add_option("--imatrix", o.imatrix, "importance matrix (GGUF)");
-    c.add_option("--split-max-size", o.split_max_size, "largest shard (one file up to 50G, then 50G shards)");
-    c.add_option("--split-max-tensors", o.split_max_tensors, "most tensors in a shard")->check(CLI::Range(uint64_t{1}, uint64_t{1} << 40));
+    c.add_option("--tensor-type-file", o.tensor_type_file, "the same, one a line")->check(kNotEmpty);
+    c.add_option("--imatrix", o.imatrix, "importance matrix (GGUF)")->check(kNotEmpty);
+    c.add_option("--split-max-size", o.split_max_size, "largest shard (one file up to 50G, then 50G shards)")->check(kNotEmpty);
+    c.add_option("--split-max-tensors", o.split_max_tensors, "most tensors in a shard")
+        ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 40));
     c.add_flag("--no-split", o.no_split, "one file whatever its size");
     c.add_option("--metadata", o.metadata, "KEY=TYPE:VALUE, overrides or adds metadata; repeatable")->allow_extra_args(false);
     c.add_flag("--vocab-only", o.vocab_only, "header and tokenizer only");
@@ -161,11 +172,15 @@ class OptionTree {
                           "  ggufmill verify model/                         (a download, before conversion)\n",
                           [this] { return verify(); });
     c->add_option("OUT", verify_out_, "GGUF file, split member or stem, folder, or a checkpoint folder")->required();
-    c->add_option("--source", verify_source_, "compare the dequantized values with this checkpoint");
-    CLI::Option* sample = c->add_option("--sample", verify_.sample, "fraction of rows compared per tensor")->check(CLI::Range(0.0, 1.0))->capture_default_str();
-    c->add_flag("--full", verify_.full, "compare every row")->excludes(sample);
-    c->add_option("--seed", verify_.seed, "of the sample")->capture_default_str();
-    c->add_option("--max-error", max_errors_, "CLASS=VALUE, largest relative error of a class; repeatable")->allow_extra_args(false);
+    CLI::Option* source = c->add_option("--source", verify_source_, "compare the dequantized values with this checkpoint")->check(kNotEmpty);
+    CLI::Option* sample = c->add_option("--sample", verify_.sample, "fraction of rows compared per tensor")
+                              ->check(CLI::Range(0.0, 1.0))
+                              ->capture_default_str();
+    sample->needs(source);
+    c->add_flag("--full", verify_.full, "compare every row")->excludes(sample)->needs(source);
+    c->add_option("--seed", verify_.seed, "of the sample")->needs(source)->capture_default_str();
+    c->add_option("--max-error", max_errors_, "CLASS=VALUE, largest relative error of a class; repeatable")
+        ->allow_extra_args(false);
     c->add_option("-j,--threads", verify_.threads, "files hashed at once (all cores)")->check(CLI::Range(1u, 4096u));
     c->add_flag("--json", verify_.json, "one JSON object on stdout");
     c->add_flag("-v,--verbose", verify_.verbose, "verbose");
@@ -173,6 +188,7 @@ class OptionTree {
 
   int verify() {
     verify_.out = path_or_hub_name(verify_out_);
+    if (!std::isfinite(verify_.sample)) throw Error(Exit::kUsage, "--sample: expected a fraction from 0 to 1");
     if (!verify_source_.empty()) {
       verify_.source = [this](const std::vector<std::string>& names) { return expected_values(verify_source_, names); };
     }
@@ -204,19 +220,22 @@ class OptionTree {
   void add_recipe() {
     CLI::App* recipe = app_.add_subcommand("recipe", "the recipes, and what one would do to a model");
     recipe->require_subcommand(1);
-    CLI::App* list = command(*recipe, "list", "the recipes that ship with the program", "  ggufmill recipe list\n", [this] { return run_recipe_list(recipe_json_); });
+    CLI::App* list = command(*recipe, "list", "the recipes that ship with the program", "  ggufmill recipe list\n",
+                             [this] { return run_recipe_list(recipe_json_); });
     list->add_flag("--json", recipe_json_, "JSON on stdout");
-    CLI::App* show = command(*recipe, "show", "the text of a recipe", "  ggufmill recipe show NAME > mine.toml\n", [this] { return run_recipe_show(recipe_name_); });
+    CLI::App* show = command(*recipe, "show", "the text of a recipe", "  ggufmill recipe show NAME > mine.toml\n",
+                             [this] { return run_recipe_show(recipe_name_); });
     show->add_option("NAME", recipe_name_)->required();
-    CLI::App* check = command(*recipe, "check", "checks a recipe file; with SOURCE, what it would do", "  ggufmill recipe check mine.toml model/\n",
-                              [this] { return run_recipe_check(recipe_name_, recipe_source_); });
+    CLI::App* check =
+        command(*recipe, "check", "checks a recipe file; with SOURCE, what it would do",
+                "  ggufmill recipe check mine.toml model/\n", [this] { return run_recipe_check(recipe_name_, recipe_source_); });
     check->add_option("FILE", recipe_name_)->required();
     check->add_option("SOURCE", recipe_source_);
   }
 
   void add_types() {
-    CLI::App* c = command(app_, "types", "every type: bits per weight, block size, what can be done with it", "  ggufmill types\n",
-                          [this] { return run_types(types_); });
+    CLI::App* c = command(app_, "types", "every type: bits per weight, block size, what can be done with it",
+                          "  ggufmill types\n", [this] { return run_types(types_); });
     c->add_flag("--json", types_.json, "JSON on stdout");
   }
 
@@ -229,8 +248,9 @@ class OptionTree {
       for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
     }
     for (const CLI::App* sub : where->get_subcommands([](CLI::App*) { return true; })) known.push_back(sub->get_name());
-    const std::string command = where == &app_ ? "ggufmill" : where->get_name();
-    const std::string help = "'ggufmill " + (where == &app_ ? "" : where->get_name() + " ") + "--help' shows the flags";
+    std::string command;
+    for (const CLI::App* a = where; a != &app_; a = a->get_parent()) command = a->get_name() + (command.empty() ? "" : " ") + command;
+    const std::string help = "'ggufmill " + command + (command.empty() ? "" : " ") + "--help' shows the flags";
     for (const std::string& extra : app_.remaining(true)) {
       const std::string word = extra.substr(0, extra.find('='));
       const std::string near = nearest_word(word, known);
@@ -240,7 +260,7 @@ class OptionTree {
     }
     std::string text = e.what();
     std::ranges::replace(text, '\n', ' ');
-    return Error(Exit::kUsage, command + ": " + printable(text, 300), help);
+    return Error(Exit::kUsage, (command.empty() ? "" : command + ": ") + printable(text, 300), help);
   }
 
   CLI::App app_;

@@ -9,6 +9,7 @@
 #include "cmd/text_table.h"
 #include "convert/estimate.h"
 #include "convert/executor.h"
+#include "convert/finish.h"
 #include "convert/part_files.h"
 #include "formats/error.h"
 #include "formats/file.h"
@@ -33,7 +34,20 @@ void add_disk_finding(const Job& job, std::vector<Finding>& findings) {
   const uint64_t needed = disk_bytes_needed(job.plan, work_folder_path(job.plan, job.place.folder));
   const uint64_t free = free_disk_bytes(existing_folder(job.place.folder));
   if (needed <= free) return;
-  findings.push_back({Severity::kWarning, "", "", "not enough disk space: " + format_bytes(needed) + " are needed, " + format_bytes(free) + " are free"});
+  findings.push_back({Severity::kWarning, "", "",
+                      "not enough disk space: " + format_bytes(needed) + " are needed, " + format_bytes(free) + " are free"});
+}
+
+// What convert would refuse about OUT.
+void add_output_findings(const Job& job, const JobOptions& options, std::vector<Finding>& findings) {
+  if (options.out.empty()) return;
+  if (!std::filesystem::is_directory(job.place.folder)) {
+    if (!options.out.ends_with('/')) findings.push_back({Severity::kWarning, "", "", job.place.folder.string() + ": no such folder"});
+    return;
+  }
+  const auto existing = existing_outputs(job.place.folder, job.plan.stem);
+  if (existing.empty() || options.force) return;
+  findings.push_back({Severity::kWarning, "", "", existing[0].string() + ": exists already; convert needs --force to replace it"});
 }
 
 void print_json(const Job& job, const std::vector<Finding>& findings) {
@@ -50,12 +64,19 @@ void print_json(const Job& job, const std::vector<Finding>& findings) {
   for (const PlannedFile& f : plan.files) out["files"].push_back({{"path", f.name}, {"bytes", f.bytes}});
   out["classes"] = Json::array();
   for (const auto& [tensor_class, sum] : class_sums(plan)) {
-    out["classes"].push_back({{"name", name(tensor_class)}, {"tensors", sum.tensors}, {"parameters", sum.elems}, {"bytes", sum.bytes}});
+    out["classes"].push_back(
+        {{"name", name(tensor_class)}, {"tensors", sum.tensors}, {"parameters", sum.elems}, {"bytes", sum.bytes}});
   }
   out["tensors"] = Json::array();
   for (const PlannedTensor& t : plan.tensors) {
-    out["tensors"].push_back({{"name", t.name}, {"type", name(t.type)}, {"shape", t.ne}, {"class", name(t.tensor_class)},
-                              {"file", plan.files[t.file].name}, {"offset", t.extent.file_offset}, {"bytes", t.extent.bytes}, {"reason", t.reason}});
+    out["tensors"].push_back({{"name", t.name},
+                              {"type", name(t.type)},
+                              {"shape", t.ne},
+                              {"class", name(t.tensor_class)},
+                              {"file", plan.files[t.file].name},
+                              {"offset", t.extent.file_offset},
+                              {"bytes", t.extent.bytes},
+                              {"reason", t.reason}});
   }
   out["findings"] = Json::array();
   for (const Finding& f : findings) {
@@ -68,11 +89,18 @@ void print_json(const Job& job, const std::vector<Finding>& findings) {
 
 void print_classes(const Plan& plan) {
   using enum TextTable::Align;
-  TextTable table({{"class", kLeft}, {"tensors", kRight}, {"weights", kRight}, {"types", kLeft}, {"size", kRight}, {"bits/weight", kRight}, {"share", kRight}});
+  TextTable table({{"class", kLeft},
+                   {"tensors", kRight},
+                   {"weights", kRight},
+                   {"types", kLeft},
+                   {"size", kRight},
+                   {"bits/weight", kRight},
+                   {"share", kRight}});
   const double all = static_cast<double>(std::max<uint64_t>(1, plan.total_bytes()));
   for (const auto& [tensor_class, sum] : class_sums(plan)) {
-    table.row({std::string(name(tensor_class)), std::to_string(sum.tensors), format_count(sum.elems), sum.type_names(), format_bytes(sum.bytes),
-               format_fixed(bits_per_weight(sum.bytes, sum.elems), 2), format_fixed(100 * static_cast<double>(sum.bytes) / all, 1) + " %"});
+    table.row({std::string(name(tensor_class)), std::to_string(sum.tensors), format_count(sum.elems), sum.type_names(),
+               format_bytes(sum.bytes), format_fixed(bits_per_weight(sum.bytes, sum.elems), 2),
+               format_fixed(100 * static_cast<double>(sum.bytes) / all, 1) + " %"});
   }
   table.rule();
   table.row({"total", std::to_string(plan.tensors.size()), format_count(plan.parameters()), "", format_bytes(plan.total_bytes()),
@@ -82,7 +110,14 @@ void print_classes(const Plan& plan) {
 
 void print_tensors(const Plan& plan) {
   using enum TextTable::Align;
-  TextTable table({{"tensor", kLeft}, {"type", kLeft}, {"shape", kLeft}, {"class", kLeft}, {"file", kRight}, {"offset", kRight}, {"bytes", kRight}, {"why", kLeft}});
+  TextTable table({{"tensor", kLeft},
+                   {"type", kLeft},
+                   {"shape", kLeft},
+                   {"class", kLeft},
+                   {"file", kRight},
+                   {"offset", kRight},
+                   {"bytes", kRight},
+                   {"why", kLeft}});
   for (const PlannedTensor& t : plan.tensors) {
     std::string shape;
     for (const uint64_t d : t.ne) shape += (shape.empty() ? "" : "x") + std::to_string(d);
@@ -94,8 +129,9 @@ void print_tensors(const Plan& plan) {
 
 void print_text(const Job& job, const JobOptions& options, const std::vector<Finding>& findings) {
   const Plan& plan = job.plan;
-  std::cout << printable(plan.model_name) << " (" << plan.architecture << "): " << format_bytes(plan.source_bytes()) << " in " << plan.shards.size()
-            << (plan.shards.size() == 1 ? " shard" : " shards") << ", recipe " << plan.recipe_name << "\n\n";
+  std::cout << printable(plan.model_name) << " (" << plan.architecture << "): " << format_bytes(plan.source_bytes()) << " in "
+            << plan.shards.size() << (plan.shards.size() == 1 ? " shard" : " shards") << ", recipe " << plan.recipe_name
+            << "\n\n";
   if (options.verbose) {
     print_tensors(plan);
     std::cout << '\n';
@@ -110,17 +146,20 @@ void print_text(const Job& job, const JobOptions& options, const std::vector<Fin
       std::cout << "... " << plan.files.size() - kShownFiles + 1 << " files more (-v shows all)\n";
       break;
     }
-    std::cout << plan.files[f].name << "  " << format_bytes(plan.files[f].bytes) << "  " << plan.files[f].n_tensors << " tensors\n";
+    std::cout << plan.files[f].name << "  " << format_bytes(plan.files[f].bytes) << "  " << plan.files[f].n_tensors
+              << " tensors\n";
   }
   const double cpu = estimate_encode_seconds(plan);
   std::cout << "\ndisk    " << format_bytes(plan.total_bytes()) << " (" << plan.total_bytes() << " bytes)\n"
             << "memory  " << format_bytes(job.memory_bytes) << " of buffers (--memory) and up to 0.2 GB besides\n"
             << "time    " << format_seconds(cpu / job.threads) << " of encoding on " << job.threads
-            << (job.threads == 1 ? " thread" : " threads") << " (each encoder timed just now), or as long as the disk takes to read "
-            << format_bytes(plan.source_bytes()) << "\n";
+            << (job.threads == 1 ? " thread" : " threads")
+            << " (each encoder timed just now), or as long as the disk takes to read " << format_bytes(plan.source_bytes())
+            << "\n";
   if (!findings.empty()) std::cout << '\n';
   for (const Finding& f : findings) {
-    std::cout << name(f.severity) << ": " << (f.tensor.empty() ? "" : printable(f.tensor) + ": ") << printable(f.message, 400) << '\n';
+    std::cout << name(f.severity) << ": " << (f.tensor.empty() ? "" : printable(f.tensor) + ": ") << printable(f.message, 400)
+              << '\n';
   }
 }
 
@@ -129,6 +168,7 @@ void print_text(const Job& job, const JobOptions& options, const std::vector<Fin
 int run_plan_command(const JobOptions& options) {
   const Job job = open_job(options, false);
   std::vector<Finding> findings = job.plan.findings;
+  add_output_findings(job, options, findings);
   add_disk_finding(job, findings);
   if (options.json) {
     print_json(job, findings);

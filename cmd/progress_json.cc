@@ -33,8 +33,13 @@ void print(Json fields) {
 }  // namespace
 
 void ProgressJson::planned(const Plan& plan) {
-  print({{"event", "plan"}, {"model", plan.model_name}, {"recipe", plan.recipe_name}, {"source_bytes", plan.source_bytes()},
-         {"total_bytes", plan.total_bytes()}, {"parameters", plan.parameters()}, {"tensors", plan.tensors.size()},
+  print({{"event", "plan"},
+         {"model", plan.model_name},
+         {"recipe", plan.recipe_name},
+         {"source_bytes", plan.source_bytes()},
+         {"total_bytes", plan.total_bytes()},
+         {"parameters", plan.parameters()},
+         {"tensors", plan.tensors.size()},
          {"files", plan.files.size()}});
 }
 
@@ -44,13 +49,25 @@ void ProgressJson::progress(const Progress& p) {
   const auto now = std::chrono::steady_clock::now();
   if (now - last_progress_ < kProgressInterval) return;
   last_progress_ = now;
-  print({{"event", "progress"}, {"source_bytes", p.source_bytes}, {"source_bytes_total", p.source_bytes_total},
-         {"output_bytes", p.output_bytes}, {"output_bytes_total", p.output_bytes_total}, {"tensor", p.tensor}});
+  print({{"event", "progress"},
+         {"source_bytes", p.source_bytes},
+         {"source_bytes_total", p.source_bytes_total},
+         {"output_bytes", p.output_bytes},
+         {"output_bytes_total", p.output_bytes_total},
+         {"tensor", p.tensor}});
 }
 
 void ProgressJson::tensor_done(const PlannedTensor& t, double relative_rmse) {
-  print({{"event", "tensor"}, {"name", t.name}, {"type", name(t.type)}, {"class", name(t.tensor_class)}, {"bytes", t.extent.bytes},
+  print({{"event", "tensor"},
+         {"name", t.name},
+         {"type", name(t.type)},
+         {"class", name(t.tensor_class)},
+         {"bytes", t.extent.bytes},
          {"relative_rmse", relative_rmse}});
+}
+
+void ProgressJson::nonfinite(const PlannedTensor& t, uint64_t nan_count, uint64_t inf_count) {
+  print({{"event", "nonfinite"}, {"name", t.name}, {"nan_count", nan_count}, {"inf_count", inf_count}});
 }
 
 void ProgressJson::file_done(const std::string& name, uint64_t bytes, const std::string& sha256) {
@@ -58,8 +75,14 @@ void ProgressJson::file_done(const std::string& name, uint64_t bytes, const std:
 }
 
 void ProgressJson::finished(const RunFigures& f) {
-  print({{"event", "done"}, {"seconds", f.seconds}, {"cpu_seconds", f.cpu_seconds}, {"encode_cpu_seconds", f.encode_cpu_seconds},
-         {"peak_rss_bytes", f.peak_rss_bytes}, {"bytes_read", f.bytes_read}, {"bytes_written", f.bytes_written}, {"bytes_kept", f.bytes_kept}});
+  print({{"event", "done"},
+         {"seconds", f.seconds},
+         {"cpu_seconds", f.cpu_seconds},
+         {"encode_cpu_seconds", f.encode_cpu_seconds},
+         {"peak_rss_bytes", f.peak_rss_bytes},
+         {"bytes_read", f.bytes_read},
+         {"bytes_written", f.bytes_written},
+         {"bytes_kept", f.bytes_kept}});
 }
 
 void print_error_event(int code, const std::string& message, const std::string& hint) {

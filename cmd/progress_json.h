@@ -14,6 +14,7 @@ class ProgressJson : public EventSink {
   void resumed(uint64_t bytes_kept) override;
   void progress(const Progress& progress) override;
   void tensor_done(const PlannedTensor& tensor, double relative_rmse) override;
+  void nonfinite(const PlannedTensor& tensor, uint64_t nan_count, uint64_t inf_count) override;
   void file_done(const std::string& name, uint64_t bytes, const std::string& sha256) override;
   void finished(const RunFigures& figures) override;
 

@@ -35,7 +35,10 @@ bool is_dumb() {
 }  // namespace
 
 ProgressText::ProgressText(Verbosity verbosity)
-    : verbosity_(verbosity), terminal_(isatty(STDERR_FILENO) != 0 && !is_dumb()), color_(terminal_ && !is_set("NO_COLOR")), last_(Clock::now()) {}
+    : verbosity_(verbosity),
+      terminal_(isatty(STDERR_FILENO) != 0 && !is_dumb()),
+      color_(terminal_ && !is_set("NO_COLOR")),
+      last_(Clock::now()) {}
 
 ProgressText::~ProgressText() { clear_line(); }
 
@@ -51,17 +54,21 @@ void ProgressText::line(const std::string& text) {
 }
 
 void ProgressText::planned(const Plan& plan) {
-  const double bits = 8.0 * static_cast<double>(plan.total_bytes()) / static_cast<double>(std::max<uint64_t>(1, plan.parameters()));
-  line(printable(plan.model_name) + ": " + format_count(plan.parameters()) + " parameters, " + format_bytes(plan.source_bytes()) + " in " +
-       std::to_string(plan.shards.size()) + " shards -> " + plan.recipe_name + ", " + format_bytes(plan.total_bytes()) + " in " +
-       std::to_string(plan.files.size()) + (plan.files.size() == 1 ? " file, " : " files, ") + format_fixed(bits, 2) + " bits per weight");
+  const double bits =
+      8.0 * static_cast<double>(plan.total_bytes()) / static_cast<double>(std::max<uint64_t>(1, plan.parameters()));
+  line(printable(plan.model_name) + ": " + format_count(plan.parameters()) + " parameters, " + format_bytes(plan.source_bytes()) +
+       " in " + std::to_string(plan.shards.size()) + " shards -> " + plan.recipe_name + ", " + format_bytes(plan.total_bytes()) +
+       " in " + std::to_string(plan.files.size()) + (plan.files.size() == 1 ? " file, " : " files, ") + format_fixed(bits, 2) +
+       " bits per weight");
   for (const Finding& f : plan.findings) {
     if (f.severity == Severity::kInfo && verbosity_ != Verbosity::kVerbose) continue;
     line(std::string(name(f.severity)) + ": " + (f.tensor.empty() ? "" : printable(f.tensor) + ": ") + printable(f.message, 400));
   }
 }
 
-void ProgressText::resumed(uint64_t bytes_kept) { line("resuming: " + format_bytes(bytes_kept) + " of the output are done already"); }
+void ProgressText::resumed(uint64_t bytes_kept) {
+  line("resuming: " + format_bytes(bytes_kept) + " of the output are done already");
+}
 
 double ProgressText::rate(const Progress& progress) {
   const auto now = Clock::now();
@@ -87,8 +94,10 @@ void ProgressText::progress(const Progress& p) {
   if (now - last_ < (terminal_ ? std::chrono::milliseconds(kTerminalInterval) : std::chrono::milliseconds(kLogInterval))) return;
   last_ = now;
   const double bytes_per_second = rate(p);
-  const double done = p.source_bytes_total == 0 ? 1 : static_cast<double>(p.source_bytes) / static_cast<double>(p.source_bytes_total);
-  std::string text = format_fixed(done * 100, 1) + " %  " + format_bytes(p.source_bytes) + " of " + format_bytes(p.source_bytes_total);
+  const double done =
+      p.source_bytes_total == 0 ? 1 : static_cast<double>(p.source_bytes) / static_cast<double>(p.source_bytes_total);
+  std::string text =
+      format_fixed(done * 100, 1) + " %  " + format_bytes(p.source_bytes) + " of " + format_bytes(p.source_bytes_total);
   if (bytes_per_second > 0) {
     text += "  " + format_bytes(static_cast<uint64_t>(bytes_per_second)) + "/s  ETA " +
             format_seconds(static_cast<double>(p.source_bytes_total - p.source_bytes) / bytes_per_second);
@@ -98,13 +107,13 @@ void ProgressText::progress(const Progress& p) {
     line(text + tensor);
     return;
   }
-  constexpr size_t kCells = 24;
+  constexpr size_t kMaxCells = 24, kMinCells = 8;
   const size_t columns = terminal_columns();
   std::string drawn = text + tensor;
-  const bool with_bar = columns > kCells + text.size() + 2;
-  const size_t room = columns - 1 - (with_bar ? kCells + 1 : 0);
-  if (drawn.size() > room) drawn.resize(room);
-  std::cerr << "\r\033[K" << (with_bar ? bar(done, kCells) + " " : "") << drawn << std::flush;
+  const size_t cells = columns > drawn.size() + 2 ? std::min(kMaxCells, columns - drawn.size() - 2) : 0;   // the name comes before the bar
+  const bool with_bar = cells >= kMinCells;
+  if (drawn.size() > columns - 1) drawn.resize(columns - 1);
+  std::cerr << "\r\033[K" << (with_bar ? bar(done, cells) + " " : "") << drawn << std::flush;
   drawn_ = true;
 }
 
@@ -112,6 +121,10 @@ void ProgressText::tensor_done(const PlannedTensor& t, double relative_rmse) {
   if (verbosity_ != Verbosity::kVerbose) return;
   line(printable(t.name) + "  " + std::string(name(t.type)) + "  " + format_bytes(t.extent.bytes) + "  relative error " +
        format_fixed(relative_rmse, 5) + "  (" + t.reason + ")");
+}
+
+void ProgressText::nonfinite(const PlannedTensor& t, uint64_t nan_count, uint64_t inf_count) {
+  line("warning: " + printable(t.name) + ": the source holds " + std::to_string(nan_count) + " NaN and " + std::to_string(inf_count) + " Inf values");
 }
 
 void ProgressText::file_done(const std::string& name, uint64_t bytes, const std::string& sha256) {

@@ -1,5 +1,5 @@
-// The progress display for people, on stderr: a bar with bytes, rate, ETA and the current tensor on a terminal, one line every 10 s when it
-// is not one. NO_COLOR and TERM=dumb are respected.
+// The progress display for people, on stderr: a bar with bytes, rate, ETA and the current tensor on a terminal, one line every 10
+// s when it is not one. NO_COLOR and TERM=dumb are respected.
 #pragma once
 
 #include <chrono>
@@ -15,14 +15,15 @@ enum class Verbosity { kQuiet, kNormal, kVerbose };
 class ProgressText : public EventSink {
  public:
   explicit ProgressText(Verbosity verbosity);
-  ~ProgressText() override;               // an error message begins on a clean line
+  ~ProgressText() override;  // an error message begins on a clean line
   void planned(const Plan& plan) override;
   void resumed(uint64_t bytes_kept) override;
   void progress(const Progress& progress) override;
   void tensor_done(const PlannedTensor& tensor, double relative_rmse) override;
+  void nonfinite(const PlannedTensor& tensor, uint64_t nan_count, uint64_t inf_count) override;
   void file_done(const std::string& name, uint64_t bytes, const std::string& sha256) override;
   void finished(const RunFigures& figures) override;
-  void clear_line();                      // before anything else is printed to the terminal
+  void clear_line();  // before anything else is printed to the terminal
 
  private:
   using Clock = std::chrono::steady_clock;

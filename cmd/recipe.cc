@@ -34,13 +34,17 @@ int run_recipe_show(const std::string& name) {
       return 0;
     }
   }
-  std::cout << "# " << recipe.name << ": " << recipe.description << "\n# built in: types follow llama.cpp's converter, there is no TOML form\n";
+  std::cout << "# " << recipe.name << ": " << recipe.description
+            << "\n# built in: types follow llama.cpp's converter, there is no TOML form\n";
   return 0;
 }
 
 int run_recipe_check(const std::string& file, const std::string& source) {
   const Recipe recipe = load_recipe(file);
-  std::cout << recipe.name << ": " << recipe.rules.size() << " rules, no errors\n";
+  std::cout << recipe.name << ": " << recipe.rules.size() << (recipe.rules.size() == 1 ? " rule" : " rules") << ", no errors\n";
+  if (recipe.kind == Recipe::Kind::kRules && !recipe.rules.back().is_catch_all()) {
+    std::cout << "warning: the last rule has conditions: a tensor that no rule matches is an error\n";
+  }
   if (source.empty()) return 0;
   std::cout << '\n';
   JobOptions options;

@@ -11,7 +11,7 @@ std::atomic<int> which{0};
 static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free, "a signal handler may touch them");
 
 void on_signal(int signal) {
-  which = signal;   // before `stop`: who sees the one sees the other
+  which = signal;  // before `stop`: who sees the one sees the other
   if (stop.exchange(true) && signal == SIGINT) {
     std::signal(SIGINT, SIG_DFL);
     std::raise(SIGINT);

@@ -14,8 +14,15 @@ struct Suffix {
   std::string_view text;
   double factor;
 };
-constexpr auto kSuffixes = std::to_array<Suffix>({{"", 1}, {"K", 1e3}, {"M", 1e6}, {"G", 1e9}, {"T", 1e12}, {"KiB", 1024.0},
-                                                  {"MiB", 1048576.0}, {"GiB", 1073741824.0}, {"TiB", 1099511627776.0}});
+constexpr auto kSuffixes = std::to_array<Suffix>({{"", 1},
+                                                  {"K", 1e3},
+                                                  {"M", 1e6},
+                                                  {"G", 1e9},
+                                                  {"T", 1e12},
+                                                  {"KiB", 1024.0},
+                                                  {"MiB", 1048576.0},
+                                                  {"GiB", 1073741824.0},
+                                                  {"TiB", 1099511627776.0}});
 
 std::string scaled(double value, std::string_view units, const char* suffix) {
   size_t unit = 0;
@@ -38,7 +45,8 @@ uint64_t parse_size(std::string_view text, std::string_view option) {
       if (suffix == s.text && bytes < 9.2e18) return static_cast<uint64_t>(bytes);
     }
   }
-  throw Error(Exit::kUsage, std::string(option) + " " + printable(text) + ": expected bytes with an optional suffix K M G T or KiB MiB GiB TiB");
+  throw Error(Exit::kUsage, std::string(option) + " " + printable(text) +
+                                ": expected bytes with an optional suffix K M G T or KiB MiB GiB TiB");
 }
 
 std::string format_fixed(double value, int digits) {
@@ -60,9 +68,11 @@ std::string format_seconds(double seconds) {
   const auto whole = static_cast<uint64_t>(std::llround(seconds));
   std::array<char, 64> text;
   if (whole < 3600) {
-    std::snprintf(text.data(), text.size(), "%u min %02u s", static_cast<unsigned>(whole / 60), static_cast<unsigned>(whole % 60));
+    std::snprintf(text.data(), text.size(), "%u min %02u s", static_cast<unsigned>(whole / 60),
+                  static_cast<unsigned>(whole % 60));
   } else {
-    std::snprintf(text.data(), text.size(), "%llu h %02u min", static_cast<unsigned long long>(whole / 3600), static_cast<unsigned>(whole / 60 % 60));
+    std::snprintf(text.data(), text.size(), "%llu h %02u min", static_cast<unsigned long long>(whole / 3600),
+                  static_cast<unsigned>(whole / 60 % 60));
   }
   return text.data();
 }

@@ -16,7 +16,7 @@ class TextTable {
   };
   explicit TextTable(std::vector<Column> columns) : columns_(std::move(columns)) {}
   void row(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
-  void rule() { rows_.emplace_back(); }   // a line of dashes
+  void rule() { rows_.emplace_back(); }  // a line of dashes
   void print(std::ostream& out) const;
 
  private:
