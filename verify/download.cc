@@ -111,6 +111,13 @@ void report_unknown(std::span<const Download> files, Report& report) {
                  " files have no known hash, so only their structure is checked: " + names);
 }
 
+// A folder that is a checkpoint is checked as that alone.
+void report_gguf_files(const fs::path& folder, Report& report) {
+  size_t n = 0;
+  for (const auto& entry : fs::directory_iterator(folder)) n += entry.path().extension() == ".gguf";
+  if (n > 0) report.add(Severity::kWarning, "", "", std::to_string(n) + " GGUF files here were not checked: verify them by their path");
+}
+
 }  // namespace
 
 void check_download(const fs::path& path, unsigned threads, Report& report) {
@@ -134,6 +141,7 @@ void check_download(const fs::path& path, unsigned threads, Report& report) {
   parallel_for(files.size(), threads, [&](size_t i) { reports[i] = check_file(files[i]); });
   for (const Report& r : reports) report.findings.insert(report.findings.end(), r.findings.begin(), r.findings.end());
   report_unknown(files, report);
+  if (fs::is_directory(path)) report_gguf_files(path, report);
 }
 
 }  // namespace ggufmill
