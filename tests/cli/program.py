@@ -28,7 +28,8 @@ class Run:
 
     @property
     def events(self):
-        return [json.loads(line) for line in self.stdout.splitlines() if line]
+        """The JSON lines; a line that a kill cut short does not count."""
+        return [json.loads(line) for line in self.stdout.splitlines(keepends=True) if line.endswith("\n") and line != "\n"]
 
     def event(self, kind):
         """The first event of this kind, or None."""

@@ -124,9 +124,9 @@ def test_source_that_was_copied_back_between_runs(big_checkpoint, whole, tmp_pat
     finish(source, out, whole)
 
 
-def test_damage_in_the_work_folder_is_found(big_checkpoint, whole, interrupted):
-    """Bytes of a partial file that rot while the run is down are written again, not kept."""
-    partial = sorted((p for p in work_folder(interrupted).rglob("*") if p.is_file() and p.stat().st_size > 10_000_000))
+def damage(out):
+    """Flips a bit every 3 MB in all large files of the work folder."""
+    partial = sorted((p for p in work_folder(out).rglob("*") if p.is_file() and p.stat().st_size > 10_000_000))
     assert partial
     for path in partial:
         with open(path, "r+b") as f:
@@ -135,7 +135,32 @@ def test_damage_in_the_work_folder_is_found(big_checkpoint, whole, interrupted):
                 byte = f.read(1)[0]
                 f.seek(offset)
                 f.write(bytes([byte ^ 4]))
-    finish(big_checkpoint, interrupted, whole)
+
+
+def test_damage_to_a_file_in_flight_is_mended(big_checkpoint, whole, tmp_path):
+    """Bytes of a partial file that rot while the run is down are written again, not kept."""
+    out, fresh = tmp_path / "out" / "big.gguf", tmp_path / "fresh" / "big.gguf"
+    out.parent.mkdir()
+    fresh.parent.mkdir()
+    flags = ["-r", "Q8_0", "--no-split", "--json"]
+    run = start("convert", big_checkpoint, "-o", out, *flags).signal_after(0.7 * whole[1])
+    assert run.code == -signal.SIGKILL
+    damage(out)
+    mill("convert", big_checkpoint, "-o", out, *flags).ok()
+    mill("convert", big_checkpoint, "-o", fresh, *flags).ok()
+    assert digests(out.parent) == digests(fresh.parent)
+
+
+def test_damage_to_a_finished_shard_is_mended_or_found(big_checkpoint, whole, interrupted):
+    """A shard that was complete and hashed is not read again by the resume; what rots in it later does not pass verify."""
+    damage(interrupted)
+    mill("convert", big_checkpoint, "-o", interrupted, *FLAGS).ok()
+    got = digests(interrupted.parent)
+    wrong = [name for name in got if got[name] != whole[0][name]]
+    check = mill("verify", interrupted)
+    assert check.code == (1 if wrong else 0), check.stdout
+    for name in wrong:
+        assert name in check.stdout
 
 
 def test_journal_cut_at_any_length(big_checkpoint, whole, interrupted):

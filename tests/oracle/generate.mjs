@@ -19,7 +19,7 @@ const loadMs = Math.round(performance.now() - start);
 
 const runs = [];
 for (const prompt of prompts) {
-    const context = await model.createContext({contextSize: 256, threads: 2});
+    const context = await model.createContext({contextSize: 256, threads: 1});
     const promptTokens = model.tokenize(prompt);
     const greedyTokens = [];
     for await (const token of context.getSequence().evaluate(promptTokens, {temperature: 0, yieldEogToken: true})) {
