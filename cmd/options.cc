@@ -180,7 +180,8 @@ class OptionTree {
     c->add_flag("--full", verify_.full, "compare every row")->excludes(sample)->needs(source);
     c->add_option("--seed", verify_.seed, "of the sample")->needs(source)->capture_default_str();
     c->add_option("--max-error", max_errors_, "CLASS=VALUE, largest relative error of a class; repeatable")
-        ->allow_extra_args(false);
+        ->allow_extra_args(false)
+        ->needs(source);
     c->add_option("-j,--threads", verify_.threads, "files hashed at once (all cores)")->check(CLI::Range(1u, 4096u));
     c->add_flag("--json", verify_.json, "one JSON object on stdout");
     c->add_flag("-v,--verbose", verify_.verbose, "verbose");
