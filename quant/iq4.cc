@@ -36,7 +36,9 @@ constexpr size_t kXsSubBlocks = 8;
 constexpr size_t kNlElems = 32;
 constexpr size_t kNlBytes = 18;
 
-void pack_iq4_xs(uint16_t d, const uint8_t* levels, const uint8_t* codes, std::byte* block) {
+void pack_iq4_xs(uint16_t d, const int8_t* signed_levels, const uint8_t* codes, std::byte* block) {
+  uint8_t levels[kXsSubBlocks];
+  for (size_t j = 0; j < kXsSubBlocks; ++j) levels[j] = static_cast<uint8_t>(signed_levels[j] + 32);
   unsigned high = 0;
   store_u16(block, d);
   for (size_t j = 0; j < kXsSubBlocks; j += 2) {
@@ -95,27 +97,7 @@ constexpr float kXsStretch[] = {0.98f, 1.0f, 1.02f, 1.04f, 1.06f, 1.08f, 1.1f, 1
 void encode_iq4_nl_row(Row row, Row importance, std::byte* out) { encode_nibble_blocks<Iq4Codes>(row, importance, out); }
 
 void encode_iq4_xs_row(Row row, Row importance, std::byte* out) {
-  const RowWeights row_weights(importance);
-  LaneBlocks<32, kXsSubBlocks> lanes;
-  LaneFloats<kXsSubBlocks> scales;
-  float x[kXsElems], w[kXsElems];
-  uint8_t codes[kXsElems], levels[kXsSubBlocks];
-  for (size_t first = 0; first < row.size(); first += kXsElems, out += kXsBytes) {
-    const BlockUnit unit = load_block(&row[first], kXsElems, x);
-    row_weights.load(first, kXsElems, w);
-    for (size_t j = 0; j < kXsSubBlocks; ++j) lanes.set_lane(j, x + 32 * j, w + 32 * j);
-    LevelChoice<kXsSubBlocks> choice;
-    if (!unit.zero) {
-      find_scales<Iq4Codes>(lanes, scales);
-      choice = search_levels<Iq4Codes, -32, 31, 2>(lanes, unit, scales, kXsStretch);
-    }
-    for (size_t j = 0; j < kXsSubBlocks; ++j) {
-      levels[j] = static_cast<uint8_t>(static_cast<int>(choice.level[j]) + 32);
-      scales[j] = choice.d * choice.level[j];
-    }
-    write_codes<Iq4Codes>(lanes, scales, codes);
-    pack_iq4_xs(unit.scale_bits(choice.d), levels, codes, out);
-  }
+  encode_leveled_row<Iq4Codes, 32, kXsSubBlocks, -32, 31, 2, kXsBytes>(row, importance, kXsStretch, out, pack_iq4_xs);
 }
 
 }  // namespace HWY_NAMESPACE

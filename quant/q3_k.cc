@@ -48,7 +48,9 @@ uint8_t unpack_level(const std::byte* packed, size_t j) {
 }
 
 // `codes` are 0 .. 7 in the order of the values.
-void pack_q3_k(uint16_t d, const uint8_t* levels, const uint8_t* codes, std::byte* block) {
+void pack_q3_k(uint16_t d, const int8_t* signed_levels, const uint8_t* codes, std::byte* block) {
+  uint8_t levels[kQ3SubBlocks];
+  for (size_t j = 0; j < kQ3SubBlocks; ++j) levels[j] = static_cast<uint8_t>(signed_levels[j] + 32);
   std::memset(block, 0, kQ3Bytes);
   for (size_t i = 0; i < kQ3Elems; ++i) {
     block[i % 32] |= static_cast<std::byte>((codes[i] >> 2) << (i / 32));
@@ -74,27 +76,7 @@ constexpr float kQ3Stretch[] = {0.97f, 1.0f,  1.03f, 1.06f, 1.09f, 1.12f, 1.15f,
                                 1.22f, 1.26f, 1.3f,  1.35f, 1.4f,  1.45f, 1.5f,  1.55f};
 
 void encode_q3_k_row(Row row, Row importance, std::byte* out) {
-  const RowWeights row_weights(importance);
-  LaneBlocks<16, kQ3SubBlocks> lanes;
-  LaneFloats<kQ3SubBlocks> scales;
-  float x[kQ3Elems], w[kQ3Elems];
-  uint8_t codes[kQ3Elems], levels[kQ3SubBlocks];
-  for (size_t first = 0; first < row.size(); first += kQ3Elems, out += kQ3Bytes) {
-    const BlockUnit unit = load_block(&row[first], kQ3Elems, x);
-    row_weights.load(first, kQ3Elems, w);
-    for (size_t j = 0; j < kQ3SubBlocks; ++j) lanes.set_lane(j, x + 16 * j, w + 16 * j);
-    LevelChoice<kQ3SubBlocks> choice;
-    if (!unit.zero) {
-      find_scales<Q3Codes>(lanes, scales);
-      choice = search_levels<Q3Codes, -32, 31, 4>(lanes, unit, scales, kQ3Stretch);
-    }
-    for (size_t j = 0; j < kQ3SubBlocks; ++j) {
-      levels[j] = static_cast<uint8_t>(static_cast<int>(choice.level[j]) + 32);
-      scales[j] = choice.d * choice.level[j];
-    }
-    write_codes<Q3Codes>(lanes, scales, codes);
-    pack_q3_k(unit.scale_bits(choice.d), levels, codes, out);
-  }
+  encode_leveled_row<Q3Codes, 16, kQ3SubBlocks, -32, 31, 4, kQ3Bytes>(row, importance, kQ3Stretch, out, pack_q3_k);
 }
 
 }  // namespace HWY_NAMESPACE

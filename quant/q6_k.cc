@@ -70,28 +70,7 @@ struct Q6Codes : UniformCodes<-32, 31> {
 constexpr float kQ6Stretch[] = {0.99f, 1.0f, 1.01f, 1.02f, 1.04f, 1.06f, 1.08f, 1.1f};
 
 void encode_q6_k_row(Row row, Row importance, std::byte* out) {
-  const RowWeights row_weights(importance);
-  LaneBlocks<16, kQ6SubBlocks> lanes;
-  LaneFloats<kQ6SubBlocks> scales;
-  float x[kQ6Elems], w[kQ6Elems];
-  uint8_t codes[kQ6Elems];
-  int8_t levels[kQ6SubBlocks];
-  for (size_t first = 0; first < row.size(); first += kQ6Elems, out += kQ6Bytes) {
-    const BlockUnit unit = load_block(&row[first], kQ6Elems, x);
-    row_weights.load(first, kQ6Elems, w);
-    for (size_t j = 0; j < kQ6SubBlocks; ++j) lanes.set_lane(j, x + 16 * j, w + 16 * j);
-    LevelChoice<kQ6SubBlocks> choice;
-    if (!unit.zero) {
-      find_scales<Q6Codes>(lanes, scales);
-      choice = search_levels<Q6Codes, -128, 127, 4>(lanes, unit, scales, kQ6Stretch);
-    }
-    for (size_t j = 0; j < kQ6SubBlocks; ++j) {
-      levels[j] = static_cast<int8_t>(choice.level[j]);
-      scales[j] = choice.d * choice.level[j];
-    }
-    write_codes<Q6Codes>(lanes, scales, codes);
-    pack_q6_k(unit.scale_bits(choice.d), levels, codes, out);
-  }
+  encode_leveled_row<Q6Codes, 16, kQ6SubBlocks, -128, 127, 4, kQ6Bytes>(row, importance, kQ6Stretch, out, pack_q6_k);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -257,6 +257,35 @@ LevelChoice<Blocks::kLanes> search_levels(const Blocks& b, const BlockUnit& unit
   return best;
 }
 
+// Encodes a row of super-blocks of kLanes sub-blocks of kElems values, kBytes each: levels kMin .. kMax per sub-block, tried with steps of
+// kReach. `pack(d_bits, levels, codes, block)` writes one super-block; levels is int8_t[kLanes], codes uint8_t[kElems * kLanes].
+template <class Codes, size_t kElems, size_t kLanes, int kMin, int kMax, int kReach, size_t kBytes, size_t kTries, class Pack>
+void encode_leveled_row(Row row, Row importance, const float (&stretch)[kTries], std::byte* out, Pack pack) {
+  constexpr size_t kBlock = kElems * kLanes;
+  const RowWeights row_weights(importance);
+  LaneBlocks<kElems, kLanes> lanes;
+  LaneFloats<kLanes> scales;
+  float x[kBlock], w[kBlock];
+  uint8_t codes[kBlock];
+  int8_t levels[kLanes];
+  for (size_t first = 0; first < row.size(); first += kBlock, out += kBytes) {
+    const BlockUnit unit = load_block(&row[first], kBlock, x);
+    row_weights.load(first, kBlock, w);
+    for (size_t j = 0; j < kLanes; ++j) lanes.set_lane(j, x + kElems * j, w + kElems * j);
+    LevelChoice<kLanes> choice;
+    if (!unit.zero) {
+      find_scales<Codes>(lanes, scales);
+      choice = search_levels<Codes, kMin, kMax, kReach>(lanes, unit, scales, stretch);
+    }
+    for (size_t j = 0; j < kLanes; ++j) {
+      levels[j] = static_cast<int8_t>(choice.level[j]);
+      scales[j] = choice.d * choice.level[j];
+    }
+    write_codes<Codes>(lanes, scales, codes);
+    pack(unit.scale_bits(choice.d), levels, codes, out);
+  }
+}
+
 // Codes kMin .. kMax in steps of 1, stored as code - kMin.
 template <int kMin, int kMax>
 struct UniformCodes {
