@@ -1,10 +1,10 @@
-// quant_bench: speed and error of every codec on one core. Prints the SIMD target that was chosen, and per type
-//   encode     million weights per second, flat and with importance
-//   x scalar   the flat speed over that of the same search on Highway's scalar target, measured in the same run
-//   decode     million weights per second
-//   error      relative RMSE: flat, unweighted; with importance, weighted by it
-// and the peak resident memory. Usage: quant_bench [TYPE ...]. The data: Student's t with 5 degrees of freedom, rows and columns
-// of varying size, 0.02 % outliers of 6 times, rounded to BF16; importance lognormal, 0.5 % of the columns 50 times.
+// quant_bench: speed and error of every codec on one core, beside ggml's encoder, run in turns in the same process.
+//   quant_bench --peer PATH/libggml-base.so [--types IQ3_S,Q3_K] [--data heavy] [--effort max] [--target AVX2]
+// Prints the SIMD target, and per type and data set
+//   flat, weighted   without and with importance: our relative error and its ratio to ggml's (below 1: ours is smaller), our speed
+//                    in million weights per second and its ratio to ggml's (above 1: ours is faster)
+//   decode           million weights per second, and the ratio to ggml's
+// and the peak resident memory. `-`: ggml cannot. The data: quant/measure/data_sets.h. Times are CPU times of one thread, medians.
 // clang-format off
 #include "quant/simd_targets.h"
 #include <hwy/highway.h>
@@ -12,102 +12,98 @@
 
 #include <sys/resource.h>
 
-#include <algorithm>
-#include <chrono>
-#include <cmath>
+#include <CLI/CLI.hpp>
 #include <cstdio>
-#include <random>
-#include <string_view>
-#include <vector>
+#include <optional>
 
-#include "quant/codecs.h"
-#include "quant/f16.h"
+#include "formats/error.h"
+#include "quant/measure/type_figures.h"
 
 namespace ggufmill {
 namespace {
 
-constexpr size_t kRows = 64;
-constexpr size_t kColumns = 4096;
-
-struct Data {
-  std::vector<float> values, importance;
+struct Options {
+  std::string peer, target, source;
+  std::vector<std::string> types, data;
+  size_t rows = 64, columns = 4096;
+  int rounds = 5;
+  Effort effort = Effort::kDefault;
+  Objective objective = Objective::kImportance;
 };
 
-Data make_data() {
-  std::mt19937_64 random(7);
-  std::student_t_distribution<double> student(5);
-  std::normal_distribution<double> normal;
-  std::uniform_real_distribution<double> uniform;
-  std::vector<double> column(kColumns);
-  Data data{std::vector<float>(kRows * kColumns), std::vector<float>(kColumns)};
-  for (double& c : column) c = std::exp(0.3 * normal(random));
-  for (float& w : data.importance) w = static_cast<float>(std::exp(normal(random)) * (uniform(random) < 0.005 ? 50 : 1));
-  for (size_t r = 0; r < kRows; ++r) {
-    const double size = 0.02 * std::exp(0.3 * normal(random)) / std::sqrt(5.0 / 3.0);
-    for (size_t c = 0; c < kColumns; ++c) {
-      const double x = size * column[c] * student(random) * (uniform(random) < 0.0002 ? 6 : 1);
-      data.values[r * kColumns + c] = bf16_to_f32(f32_to_bf16(static_cast<float>(x)));
+void choose_target(const std::string& name) {
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    if (name == hwy::TargetName(target)) {
+      hwy::SetSupportedTargetsForTest(target);
+      hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+      return;
     }
   }
-  return data;
+  throw Error(Exit::kUsage, "--target: " + name + ": this CPU or build does not have it");
 }
 
-// The best of three runs over all rows, in million weights per second.
-template <class Run>
-double speed(Run run) {
-  double best = 0;
-  for (int repeat = 0; repeat < 3; ++repeat) {
-    const auto start = std::chrono::steady_clock::now();
-    for (size_t r = 0; r < kRows; ++r) run(r);
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    best = std::max(best, kRows * kColumns / seconds / 1e6);
-  }
-  return best;
+std::string chosen_target() {
+  const int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;
+  return hwy::TargetName(targets & -targets);
 }
 
-double relative_error(const Data& data, const std::vector<float>& decoded, bool weighted) {
-  double error = 0, value = 0;
-  for (size_t i = 0; i < decoded.size(); ++i) {
-    const double w = weighted ? data.importance[i % kColumns] : 1.0;
-    const double x = data.values[i], d = decoded[i] - x;
-    error += w * d * d;
-    value += w * x * x;
-  }
-  return std::sqrt(error / value);
+std::string ratio(double value) {
+  if (value == 0) return "-";
+  char text[32];
+  std::snprintf(text, sizeof text, value < 10 ? "%.3f" : "%.1f", value);
+  return text;
 }
 
-void choose_targets(int64_t targets) {
-  hwy::SetSupportedTargetsForTest(targets);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+void print(const EncodeFigures& f) {
+  std::printf(" | %8.5f %6s %8.1f %6s", f.error, ratio(f.error_ratio()).c_str(), f.weights_per_second / 1e6, ratio(f.speed_ratio).c_str());
 }
 
-void measure(const Codec& codec, const Data& data) {
-  const GgmlTypeInfo& type = info(codec.type);
-  const size_t row_bytes = kColumns / type.block_elems * type.block_bytes;
-  std::vector<std::byte> blocks(kRows * row_bytes);
-  std::vector<float> decoded(data.values.size());
-  const auto encode = [&](std::span<const float> importance) {
-    return speed([&](size_t r) {
-      codec.encode(std::span(data.values).subspan(r * kColumns, kColumns), importance,
-                   std::span(blocks).subspan(r * row_bytes, row_bytes));
-    });
+void print(const Codec& codec, const std::string& data, const TypeFigures& f) {
+  std::printf("%-8s %-9s", name(codec.type).data(), data.c_str());
+  print(f.flat);
+  print(f.weighted);
+  const double decode = f.peer_decode_per_second > 0 ? f.decode_per_second / f.peer_decode_per_second : 0;
+  std::printf(" | %7.0f %6s\n", f.decode_per_second / 1e6, ratio(decode).c_str());
+  std::fflush(stdout);
+}
+
+struct Group {
+  std::string name;
+  std::vector<DataSet> sets;
+};
+
+std::vector<Group> data_groups(const Options& options) {
+  constexpr uint64_t kSeed = 7;
+  std::vector<Group> groups;
+  const auto wanted = [&](const char* name) { return options.data.empty() || std::ranges::find(options.data, name) != options.data.end(); };
+  if (wanted("gaussian")) groups.push_back({"gaussian", {gaussian_data(options.rows, options.columns, kSeed)}});
+  if (wanted("heavy")) groups.push_back({"heavy", {heavy_data(options.rows, options.columns, kSeed)}});
+  if (wanted("nvfp4")) groups.push_back({"nvfp4", {nvfp4_data(options.rows, options.columns, kSeed)}});
+  if (!options.source.empty()) groups.push_back({"tensors", checkpoint_data(options.source, options.rows, kSeed)});
+  return groups;
+}
+
+void run(const Options& options) {
+  std::optional<GgmlPeer> peer;
+  if (!options.peer.empty()) peer.emplace(options.peer);
+  if (!options.target.empty()) choose_target(options.target);
+  const std::vector<Group> groups = data_groups(options);
+  std::printf("SIMD target %s\n", chosen_target().c_str());
+  std::printf("%-8s %-9s | flat: error    x    Mw/s      x | imp.: error    x    Mw/s      x |  decode      x\n", "type", "data");
+  const auto wanted = [&](const Codec& codec) {
+    return options.types.empty() || std::ranges::any_of(options.types, [&](const std::string& t) { return find_ggml_type(t) == &info(codec.type); });
   };
-  const auto decode = [&] {
-    return speed([&](size_t r) {
-      codec.decode(std::span<const std::byte>(blocks).subspan(r * row_bytes, row_bytes),
-                   std::span(decoded).subspan(r * kColumns, kColumns));
-    });
-  };
-  choose_targets(HWY_STATIC_TARGET);
-  const double scalar = encode({});
-  choose_targets(0);
-  const double flat = encode({});
-  const double decode_speed = decode();
-  const double flat_error = relative_error(data, decoded, false);
-  const double weighted = encode(data.importance);
-  decode();
-  std::printf("%-8s %9.1f %9.1f %9.1f %10.0f %10.5f %10.5f\n", type.name.data(), flat, weighted, flat / scalar, decode_speed,
-              flat_error, relative_error(data, decoded, true));
+  for (const Codec& codec : codecs()) {
+    if (codec.encode == nullptr || !wanted(codec)) continue;
+    for (const Group& group : groups) {
+      print(codec, group.name,
+            measure_type(codec, group.sets,
+                         {.peer = peer ? &*peer : nullptr, .effort = options.effort, .objective = options.objective, .rounds = options.rounds}));
+    }
+  }
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  std::printf("peak resident memory %.1f MiB\n", static_cast<double>(usage.ru_maxrss) / 1024);
 }
 
 }  // namespace
@@ -115,17 +111,28 @@ void measure(const Codec& codec, const Data& data) {
 
 int main(int argc, char** argv) {
   using namespace ggufmill;
-  const Data data = make_data();
-  choose_targets(0);
-  const int64_t best = hwy::SupportedTargets() & HWY_TARGETS;
-  std::printf("SIMD target %s, reference %s\n", hwy::TargetName(best & -best), hwy::TargetName(HWY_STATIC_TARGET));
-  std::printf("%-8s %9s %9s %9s %10s %10s %10s\n", "type", "flat", "importance", "x scalar", "decode", "error", "weighted");
-  for (const Codec& codec : codecs()) {
-    const auto named = [&](const char* argument) { return find_ggml_type(std::string_view(argument)) == &info(codec.type); };
-    if (argc == 1 || std::any_of(argv + 1, argv + argc, named)) measure(codec, data);
+  Options options;
+  CLI::App app("speed and error of every codec beside ggml's");
+  app.add_option("--peer", options.peer, "libggml-base.so of a llama.cpp build");
+  app.add_option("--types", options.types, "types, separated by commas (all)")->delimiter(',');
+  app.add_option("--data", options.data, "gaussian, heavy, nvfp4 (all)")->delimiter(',');
+  app.add_option("--source", options.source, "a checkpoint whose matrices are measured too");
+  app.add_option("--rows", options.rows, "rows of each data set, at most of each matrix")->check(CLI::PositiveNumber);
+  app.add_option("--columns", options.columns, "a multiple of 256")->check(CLI::PositiveNumber);
+  app.add_option("--rounds", options.rounds, "runs of each side; 0: errors alone");
+  app.add_option("--target", options.target, "a SIMD target: AVX3, AVX2, SSE4, EMU128 ...");
+  app.add_option("--effort", options.effort, "fast, default, max")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, Effort>{
+          {"fast", Effort::kFast}, {"default", Effort::kDefault}, {"max", Effort::kMax}}));
+  app.add_option("--objective", options.objective, "importance, magnitude")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, Objective>{
+          {"importance", Objective::kImportance}, {"magnitude", Objective::kImportanceTimesMagnitude}}));
+  CLI11_PARSE(app, argc, argv);
+  try {
+    run(options);
+  } catch (const Error& error) {
+    std::fprintf(stderr, "quant_bench: %s\n", error.what());
+    return 1;
   }
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  std::printf("peak resident memory %.1f MiB\n", static_cast<double>(usage.ru_maxrss) / 1024);
   return 0;
 }

@@ -65,7 +65,7 @@ struct TileCoder {
         importance->weights(*tensor.importance, output_row / rows_per_matrix, tile.importance);
         weights = tile.importance;
       }
-      codec.encode(row(r), weights, blocks(r));
+      codec.encode(row(r), {.importance = weights}, blocks(r));
     }
   }
 

@@ -18,7 +18,7 @@ double seconds_per_weight(const Codec& codec, const std::vector<float>& sample, 
   codec.encode(std::span(sample).first(info(codec.type).block_elems), {},
                std::span(blocks).first(info(codec.type).block_bytes));  // tables
   const auto start = std::chrono::steady_clock::now();
-  codec.encode(sample, importance, blocks);
+  codec.encode(sample, {.importance = importance}, blocks);
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / static_cast<double>(sample.size());
 }
 

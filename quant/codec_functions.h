@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <span>
 
+#include "quant/row_context.h"
+
 namespace ggufmill {
 
 using Blocks = std::span<const std::byte>;
@@ -25,19 +27,19 @@ void decode_iq4_xs(Blocks blocks, std::span<float> values) noexcept;
 void decode_iq3_xxs(Blocks blocks, std::span<float> values) noexcept;
 void decode_iq3_s(Blocks blocks, std::span<float> values) noexcept;
 
-void encode_f32(Row row, Row importance, BlocksOut blocks) noexcept;
-void encode_f16(Row row, Row importance, BlocksOut blocks) noexcept;
-void encode_bf16(Row row, Row importance, BlocksOut blocks) noexcept;
-void encode_q8_0(Row row, Row importance, BlocksOut blocks) noexcept;
-void encode_q4_0(Row row, Row importance, BlocksOut blocks) noexcept;
-void encode_q3_k(Row row, Row importance, BlocksOut blocks) noexcept;
-void encode_q4_k(Row row, Row importance, BlocksOut blocks) noexcept;
-void encode_q5_k(Row row, Row importance, BlocksOut blocks) noexcept;
-void encode_q6_k(Row row, Row importance, BlocksOut blocks) noexcept;
-void encode_iq4_nl(Row row, Row importance, BlocksOut blocks) noexcept;
-void encode_iq4_xs(Row row, Row importance, BlocksOut blocks) noexcept;
-void encode_iq3_xxs(Row row, Row importance, BlocksOut blocks) noexcept;
-void encode_iq3_s(Row row, Row importance, BlocksOut blocks) noexcept;
+void encode_f32(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_f16(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_bf16(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_q8_0(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_q4_0(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_q3_k(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_q4_k(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_q5_k(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_q6_k(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_iq4_nl(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_iq4_xs(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_iq3_xxs(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_iq3_s(Row row, const RowContext& context, BlocksOut blocks) noexcept;
 
 // The oracles of the vectorised paths, one value after the other.
 void decode_q8_0_scalar(Blocks blocks, std::span<float> values) noexcept;

@@ -10,6 +10,7 @@
 #include <span>
 
 #include "formats/ggml_type.h"
+#include "quant/row_context.h"
 
 namespace ggufmill {
 
@@ -18,9 +19,8 @@ inline constexpr uint32_t kEncodingVersion = 1;
 
 // values.size() is a multiple of block_elems, blocks.size() the matching number of bytes.
 using DecodeFn = void (*)(std::span<const std::byte> blocks, std::span<float> values) noexcept;
-// One row. `importance` is empty (flat) or has one finite, non-negative value per column. Total: NaN and Inf values have a
-// defined answer (see each type's file), never undefined behaviour.
-using EncodeFn = void (*)(std::span<const float> row, std::span<const float> importance, std::span<std::byte> blocks) noexcept;
+// One row. Total: NaN and Inf values have a defined answer (see each type's file), never undefined behaviour.
+using EncodeFn = void (*)(std::span<const float> row, const RowContext& context, std::span<std::byte> blocks) noexcept;
 
 struct Codec {
   GgmlType type;

@@ -126,7 +126,7 @@ void decode_f32(Blocks blocks, std::span<float> values) noexcept {
   if (!values.empty()) std::memcpy(values.data(), blocks.data(), values.size_bytes());
 }
 
-void encode_f32(Row row, Row, BlocksOut blocks) noexcept {
+void encode_f32(Row row, const RowContext&, BlocksOut blocks) noexcept {
   if (!row.empty()) std::memcpy(blocks.data(), row.data(), row.size_bytes());
 }
 
@@ -135,7 +135,7 @@ void decode_f16(Blocks blocks, std::span<float> values) noexcept {
   for (; i < values.size(); ++i) values[i] = load_f16(&blocks[2 * i]);
 }
 
-void encode_f16(Row row, Row, BlocksOut blocks) noexcept {
+void encode_f16(Row row, const RowContext&, BlocksOut blocks) noexcept {
   size_t i = HWY_DYNAMIC_DISPATCH(encode_f16_lanes)(row.data(), blocks.data(), row.size());
   for (; i < row.size(); ++i) store_u16(&blocks[2 * i], f32_to_f16(row[i]));
 }
@@ -145,7 +145,7 @@ void decode_bf16(Blocks blocks, std::span<float> values) noexcept {
   for (; i < values.size(); ++i) values[i] = bf16_to_f32(load_u16(&blocks[2 * i]));
 }
 
-void encode_bf16(Row row, Row, BlocksOut blocks) noexcept {
+void encode_bf16(Row row, const RowContext&, BlocksOut blocks) noexcept {
   size_t i = HWY_DYNAMIC_DISPATCH(encode_bf16_lanes)(row.data(), blocks.data(), row.size());
   for (; i < row.size(); ++i) store_u16(&blocks[2 * i], f32_to_bf16(row[i]));
 }

@@ -52,14 +52,14 @@ inline void pack_iq3_s(uint16_t d, const Iq3Choice& choice, std::byte* block) {
     block[kS3LevelsAt + j / 2] |= static_cast<std::byte>(static_cast<unsigned>(choice.level[j]) << (j % 2 * 4));
 }
 
-void encode_iq3_s_row(Row row, Row importance, std::byte* out) {
-  const RowWeights row_weights(importance);
+void encode_iq3_s_row(Row row, const RowContext& context, std::byte* out) {
+  const RowWeights row_weights(context);
   const Iq3Neighbours& near = iq3_s_neighbours();
   Iq3Values values;
   float x[kS3Elems];
   for (size_t first = 0; first < row.size(); first += kS3Elems, out += kS3Bytes) {
     const BlockUnit unit = load_block(&row[first], kS3Elems, x);
-    row_weights.load(first, kS3Elems, values.weight);
+    row_weights.load(first, kS3Elems, x, values.weight);
     const Iq3Choice choice = unit.zero ? Iq3Choice() : search_points<false>(x, unit, kIq3SGrid, near, values);
     pack_iq3_s(unit.scale_bits(choice.d), choice, out);
   }
@@ -93,8 +93,8 @@ void decode_iq3_s(Blocks blocks, std::span<float> values) noexcept {
   }
 }
 
-void encode_iq3_s(Row row, Row importance, BlocksOut blocks) noexcept {
-  HWY_DYNAMIC_DISPATCH(encode_iq3_s_row)(row, importance, blocks.data());
+void encode_iq3_s(Row row, const RowContext& context, BlocksOut blocks) noexcept {
+  HWY_DYNAMIC_DISPATCH(encode_iq3_s_row)(row, context, blocks.data());
 }
 
 }  // namespace ggufmill

@@ -51,14 +51,14 @@ inline void pack_iq3_xxs(uint16_t d, const Iq3Choice& choice, std::byte* block) 
   }
 }
 
-void encode_iq3_xxs_row(Row row, Row importance, std::byte* out) {
-  const RowWeights row_weights(importance);
+void encode_iq3_xxs_row(Row row, const RowContext& context, std::byte* out) {
+  const RowWeights row_weights(context);
   const Iq3Neighbours& near = iq3_xxs_neighbours();
   Iq3Values values;
   float x[kXxsElems];
   for (size_t first = 0; first < row.size(); first += kXxsElems, out += kXxsBytes) {
     const BlockUnit unit = load_block(&row[first], kXxsElems, x);
-    row_weights.load(first, kXxsElems, values.weight);
+    row_weights.load(first, kXxsElems, x, values.weight);
     const Iq3Choice choice = unit.zero ? Iq3Choice() : search_points<true>(x, unit, kIq3XxsGrid, near, values);
     pack_iq3_xxs(unit.scale_bits(choice.d * kIq3XxsGrid.unit), choice, out);
   }
@@ -92,8 +92,8 @@ void decode_iq3_xxs(Blocks blocks, std::span<float> values) noexcept {
   }
 }
 
-void encode_iq3_xxs(Row row, Row importance, BlocksOut blocks) noexcept {
-  HWY_DYNAMIC_DISPATCH(encode_iq3_xxs_row)(row, importance, blocks.data());
+void encode_iq3_xxs(Row row, const RowContext& context, BlocksOut blocks) noexcept {
+  HWY_DYNAMIC_DISPATCH(encode_iq3_xxs_row)(row, context, blocks.data());
 }
 
 }  // namespace ggufmill

@@ -94,10 +94,10 @@ struct Iq4Codes {
 };
 constexpr float kXsStretch[] = {0.98f, 1.0f, 1.02f, 1.04f, 1.06f, 1.08f, 1.1f, 1.13f, 1.16f, 1.2f, 1.25f, 1.3f};
 
-void encode_iq4_nl_row(Row row, Row importance, std::byte* out) { encode_nibble_blocks<Iq4Codes>(row, importance, out); }
+void encode_iq4_nl_row(Row row, const RowContext& context, std::byte* out) { encode_nibble_blocks<Iq4Codes>(row, context, out); }
 
-void encode_iq4_xs_row(Row row, Row importance, std::byte* out) {
-  encode_leveled_row<Iq4Codes, 32, kXsSubBlocks, -32, 31, 2, kXsBytes>(row, importance, kXsStretch, out, pack_iq4_xs);
+void encode_iq4_xs_row(Row row, const RowContext& context, std::byte* out) {
+  encode_leveled_row<Iq4Codes, 32, kXsSubBlocks, -32, 31, 2, kXsBytes>(row, context, kXsStretch, out, pack_iq4_xs);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -119,8 +119,8 @@ void decode_iq4_nl(Blocks blocks, std::span<float> values) noexcept {
   }
 }
 
-void encode_iq4_nl(Row row, Row importance, BlocksOut blocks) noexcept {
-  HWY_DYNAMIC_DISPATCH(encode_iq4_nl_row)(row, importance, blocks.data());
+void encode_iq4_nl(Row row, const RowContext& context, BlocksOut blocks) noexcept {
+  HWY_DYNAMIC_DISPATCH(encode_iq4_nl_row)(row, context, blocks.data());
 }
 
 void decode_iq4_xs(Blocks blocks, std::span<float> values) noexcept {
@@ -137,8 +137,8 @@ void decode_iq4_xs(Blocks blocks, std::span<float> values) noexcept {
   }
 }
 
-void encode_iq4_xs(Row row, Row importance, BlocksOut blocks) noexcept {
-  HWY_DYNAMIC_DISPATCH(encode_iq4_xs_row)(row, importance, blocks.data());
+void encode_iq4_xs(Row row, const RowContext& context, BlocksOut blocks) noexcept {
+  HWY_DYNAMIC_DISPATCH(encode_iq4_xs_row)(row, context, blocks.data());
 }
 
 }  // namespace ggufmill

@@ -18,11 +18,11 @@ namespace ggufmill {
 namespace HWY_NAMESPACE {
 
 template <class Codes>
-void encode_nibble_blocks(Row row, Row importance, std::byte* out) {
+void encode_nibble_blocks(Row row, const RowContext& context, std::byte* out) {
   constexpr size_t kElems = 32;
   constexpr size_t kBytes = 18;
   constexpr size_t kLanes = 16;
-  const RowWeights row_weights(importance);
+  const RowWeights row_weights(context);
   LaneBlocks<kElems, kLanes> lanes;
   LaneFloats<kLanes> scales;
   BlockUnit units[kLanes];
@@ -34,7 +34,7 @@ void encode_nibble_blocks(Row row, Row importance, std::byte* out) {
       const size_t start = first + kElems * l;
       units[l] = l < blocks ? load_block(&row[start], kElems, x) : BlockUnit();
       if (units[l].zero) std::fill_n(x, kElems, 0.0f);  // of a lane beyond the row too
-      if (l < blocks) row_weights.load(start, kElems, w);
+      if (l < blocks) row_weights.load(start, kElems, x, w);
       lanes.set_lane(l, x, w);
     }
     find_scales<Codes>(lanes, scales);

@@ -75,8 +75,8 @@ struct Q3Codes : UniformCodes<-4, 3> {
 constexpr float kQ3Stretch[] = {0.97f, 1.0f,  1.03f, 1.06f, 1.09f, 1.12f, 1.15f, 1.18f,
                                 1.22f, 1.26f, 1.3f,  1.35f, 1.4f,  1.45f, 1.5f,  1.55f};
 
-void encode_q3_k_row(Row row, Row importance, std::byte* out) {
-  encode_leveled_row<Q3Codes, 16, kQ3SubBlocks, -32, 31, 4, kQ3Bytes>(row, importance, kQ3Stretch, out, pack_q3_k);
+void encode_q3_k_row(Row row, const RowContext& context, std::byte* out) {
+  encode_leveled_row<Q3Codes, 16, kQ3SubBlocks, -32, 31, 4, kQ3Bytes>(row, context, kQ3Stretch, out, pack_q3_k);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -107,8 +107,8 @@ void decode_q3_k(Blocks blocks, std::span<float> values) noexcept {
   }
 }
 
-void encode_q3_k(Row row, Row importance, BlocksOut blocks) noexcept {
-  HWY_DYNAMIC_DISPATCH(encode_q3_k_row)(row, importance, blocks.data());
+void encode_q3_k(Row row, const RowContext& context, BlocksOut blocks) noexcept {
+  HWY_DYNAMIC_DISPATCH(encode_q3_k_row)(row, context, blocks.data());
 }
 
 }  // namespace ggufmill

@@ -35,7 +35,7 @@ struct Q4Codes : UniformCodes<-8, 7> {
                                     -6.6f, 7.4f,  7.2f,  7.0f,  6.8f,  6.6f,  6.4f,  6.2f,  6.0f,  5.8f};
 };
 
-void encode_q4_0_row(Row row, Row importance, std::byte* out) { encode_nibble_blocks<Q4Codes>(row, importance, out); }
+void encode_q4_0_row(Row row, const RowContext& context, std::byte* out) { encode_nibble_blocks<Q4Codes>(row, context, out); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace ggufmill
@@ -60,8 +60,8 @@ void decode_q4_0(Blocks blocks, std::span<float> values) noexcept {
   }
 }
 
-void encode_q4_0(Row row, Row importance, BlocksOut blocks) noexcept {
-  HWY_DYNAMIC_DISPATCH(encode_q4_0_row)(row, importance, blocks.data());
+void encode_q4_0(Row row, const RowContext& context, BlocksOut blocks) noexcept {
+  HWY_DYNAMIC_DISPATCH(encode_q4_0_row)(row, context, blocks.data());
 }
 
 }  // namespace ggufmill

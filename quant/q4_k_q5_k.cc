@@ -115,8 +115,8 @@ constexpr float kUnitStretch[] = {0.94f, 0.96f, 0.98f, 0.99f, 1.0f,  1.01f, 1.02
                                   1.06f, 1.08f, 1.1f,  1.13f, 1.16f, 1.2f,  1.25f, 1.3f};
 
 template <class Type, size_t kSpreads>
-void encode_min_row(Row row, Row importance, const float (&spread)[kSpreads], std::byte* out) {
-  const RowWeights row_weights(importance);
+void encode_min_row(Row row, const RowContext& context, const float (&spread)[kSpreads], std::byte* out) {
+  const RowWeights row_weights(context);
   MinBlocks lanes;
   float x[kKElems], w[kKElems];
   uint8_t codes[kKElems], levels[kKSubBlocks], mins[kKSubBlocks];
@@ -126,7 +126,7 @@ void encode_min_row(Row row, Row importance, const float (&spread)[kSpreads], st
       std::memset(out, 0, Type::kBytes);
       continue;
     }
-    row_weights.load(first, kKElems, w);
+    row_weights.load(first, kKElems, x, w);
     for (size_t j = 0; j < kKSubBlocks; ++j) lanes.set_lane(j, x + 32 * j, w + 32 * j);
     const MinChoice choice = search_mins<Type::kMaxCode>(lanes, unit, spread, kUnitStretch);
     for (size_t j = 0; j < kKSubBlocks; ++j) {
@@ -141,8 +141,8 @@ void encode_min_row(Row row, Row importance, const float (&spread)[kSpreads], st
   }
 }
 
-void encode_q4_k_row(Row row, Row importance, std::byte* out) { encode_min_row<Q4K>(row, importance, kQ4Spread, out); }
-void encode_q5_k_row(Row row, Row importance, std::byte* out) { encode_min_row<Q5K>(row, importance, kQ5Spread, out); }
+void encode_q4_k_row(Row row, const RowContext& context, std::byte* out) { encode_min_row<Q4K>(row, context, kQ4Spread, out); }
+void encode_q5_k_row(Row row, const RowContext& context, std::byte* out) { encode_min_row<Q5K>(row, context, kQ5Spread, out); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace ggufmill
@@ -158,11 +158,11 @@ HWY_EXPORT(encode_q5_k_row);
 void decode_q4_k(Blocks blocks, std::span<float> values) noexcept { decode_min_blocks<Q4K>(blocks, values); }
 void decode_q5_k(Blocks blocks, std::span<float> values) noexcept { decode_min_blocks<Q5K>(blocks, values); }
 
-void encode_q4_k(Row row, Row importance, BlocksOut blocks) noexcept {
-  HWY_DYNAMIC_DISPATCH(encode_q4_k_row)(row, importance, blocks.data());
+void encode_q4_k(Row row, const RowContext& context, BlocksOut blocks) noexcept {
+  HWY_DYNAMIC_DISPATCH(encode_q4_k_row)(row, context, blocks.data());
 }
-void encode_q5_k(Row row, Row importance, BlocksOut blocks) noexcept {
-  HWY_DYNAMIC_DISPATCH(encode_q5_k_row)(row, importance, blocks.data());
+void encode_q5_k(Row row, const RowContext& context, BlocksOut blocks) noexcept {
+  HWY_DYNAMIC_DISPATCH(encode_q5_k_row)(row, context, blocks.data());
 }
 
 }  // namespace ggufmill

@@ -69,8 +69,8 @@ struct Q6Codes : UniformCodes<-32, 31> {
 };
 constexpr float kQ6Stretch[] = {0.99f, 1.0f, 1.01f, 1.02f, 1.04f, 1.06f, 1.08f, 1.1f};
 
-void encode_q6_k_row(Row row, Row importance, std::byte* out) {
-  encode_leveled_row<Q6Codes, 16, kQ6SubBlocks, -128, 127, 4, kQ6Bytes>(row, importance, kQ6Stretch, out, pack_q6_k);
+void encode_q6_k_row(Row row, const RowContext& context, std::byte* out) {
+  encode_leveled_row<Q6Codes, 16, kQ6SubBlocks, -128, 127, 4, kQ6Bytes>(row, context, kQ6Stretch, out, pack_q6_k);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -100,8 +100,8 @@ void decode_q6_k(Blocks blocks, std::span<float> values) noexcept {
   }
 }
 
-void encode_q6_k(Row row, Row importance, BlocksOut blocks) noexcept {
-  HWY_DYNAMIC_DISPATCH(encode_q6_k_row)(row, importance, blocks.data());
+void encode_q6_k(Row row, const RowContext& context, BlocksOut blocks) noexcept {
+  HWY_DYNAMIC_DISPATCH(encode_q6_k_row)(row, context, blocks.data());
 }
 
 }  // namespace ggufmill

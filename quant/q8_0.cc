@@ -141,7 +141,7 @@ void decode_q8_0(Blocks blocks, std::span<float> values) noexcept {
   HWY_DYNAMIC_DISPATCH(decode_q8_0_blocks)(blocks.data(), values.size() / kQ8Elems, values.data());
 }
 
-void encode_q8_0(Row row, Row, BlocksOut blocks) noexcept {
+void encode_q8_0(Row row, const RowContext&, BlocksOut blocks) noexcept {
   HWY_DYNAMIC_DISPATCH(encode_q8_0_blocks)(row.data(), row.size() / kQ8Elems, blocks.data());
 }
 

@@ -260,9 +260,9 @@ LevelChoice<Blocks::kLanes> search_levels(const Blocks& b, const BlockUnit& unit
 // Encodes a row of super-blocks of kLanes sub-blocks of kElems values, kBytes each: levels kMin .. kMax per sub-block, tried with steps of
 // kReach. `pack(d_bits, levels, codes, block)` writes one super-block; levels is int8_t[kLanes], codes uint8_t[kElems * kLanes].
 template <class Codes, size_t kElems, size_t kLanes, int kMin, int kMax, int kReach, size_t kBytes, size_t kTries, class Pack>
-void encode_leveled_row(Row row, Row importance, const float (&stretch)[kTries], std::byte* out, Pack pack) {
+void encode_leveled_row(Row row, const RowContext& context, const float (&stretch)[kTries], std::byte* out, Pack pack) {
   constexpr size_t kBlock = kElems * kLanes;
-  const RowWeights row_weights(importance);
+  const RowWeights row_weights(context);
   LaneBlocks<kElems, kLanes> lanes;
   LaneFloats<kLanes> scales;
   float x[kBlock], w[kBlock];
@@ -270,7 +270,7 @@ void encode_leveled_row(Row row, Row importance, const float (&stretch)[kTries],
   int8_t levels[kLanes];
   for (size_t first = 0; first < row.size(); first += kBlock, out += kBytes) {
     const BlockUnit unit = load_block(&row[first], kBlock, x);
-    row_weights.load(first, kBlock, w);
+    row_weights.load(first, kBlock, x, w);
     for (size_t j = 0; j < kLanes; ++j) lanes.set_lane(j, x + kElems * j, w + kElems * j);
     LevelChoice<kLanes> choice;
     if (!unit.zero) {

@@ -62,7 +62,7 @@ void encode(const Codec& codec, size_t columns, const std::vector<float>& import
   if (!importance.empty() && importance.size() != columns) fail("IMPORTANCE is not one row");
   std::vector<std::byte> blocks(columns / type.block_elems * type.block_bytes);
   for (size_t start = 0; start < values.size(); start += columns) {
-    codec.encode(std::span(values).subspan(start, columns), importance, blocks);
+    codec.encode(std::span(values).subspan(start, columns), {.importance = importance}, blocks);
     write_all(blocks.data(), blocks.size());
   }
 }

@@ -11,7 +11,8 @@ namespace {
 
 std::vector<float> weights(const std::vector<float>& importance, size_t columns) {
   std::vector<float> w(columns);
-  RowWeights(importance).load(0, columns, w.data());
+  const std::vector<float> x(columns, 1.0f);
+  RowWeights({.importance = importance}).load(0, columns, x.data(), w.data());
   return w;
 }
 
@@ -27,10 +28,20 @@ TEST(RowWeights, AreOneWithoutImportance) {
 
 TEST(RowWeights, LoadAnyRange) {
   const std::vector<float> importance{4, 0, 2, 2};
+  const float x[2] = {1, 1};
   float w[2];
-  RowWeights(importance).load(1, 2, w);
+  RowWeights({.importance = importance}).load(1, 2, x, w);
   EXPECT_EQ(w[0], 1.0f / 32);
   EXPECT_EQ(w[1], 1 + 1.0f / 32);
+}
+
+TEST(RowWeights, MayGrowWithTheValue) {
+  const std::vector<float> importance{1, 1};
+  const float x[2] = {0, 2};
+  float w[2];
+  RowWeights({.importance = importance, .objective = Objective::kImportanceTimesMagnitude}).load(0, 2, x, w);
+  EXPECT_FLOAT_EQ(w[0], (1 + 1.0f / 32) * std::sqrt(2.0f));
+  EXPECT_FLOAT_EQ(w[1], (1 + 1.0f / 32) * std::sqrt(6.0f));
 }
 
 TEST(RowWeights, DoNotDependOnTheUnit) {

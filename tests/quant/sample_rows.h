@@ -43,7 +43,7 @@ inline std::vector<float> sample_importance(size_t columns, uint64_t seed) {
 inline std::vector<std::byte> encode_row(const Codec& codec, std::span<const float> row, std::span<const float> importance = {}) {
   const GgmlTypeInfo& type = info(codec.type);
   std::vector<std::byte> blocks(row.size() / type.block_elems * type.block_bytes);
-  codec.encode(row, importance, blocks);
+  codec.encode(row, {.importance = importance}, blocks);
   return blocks;
 }
 
