@@ -121,13 +121,12 @@ int main(int argc, char** argv) {
   app.add_option("--columns", options.columns, "a multiple of 256")->check(CLI::PositiveNumber);
   app.add_option("--rounds", options.rounds, "runs of each side; 0: errors alone");
   app.add_option("--target", options.target, "a SIMD target: AVX3, AVX2, SSE4, EMU128 ...");
-  app.add_option("--effort", options.effort, "fast, default, max")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Effort>{
-          {"fast", Effort::kFast}, {"default", Effort::kDefault}, {"max", Effort::kMax}}));
-  app.add_option("--objective", options.objective, "importance, magnitude")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Objective>{
-          {"importance", Objective::kImportance}, {"magnitude", Objective::kImportanceTimesMagnitude}}));
+  std::string effort = "default", objective = "importance";
+  app.add_option("--effort", effort)->check(CLI::IsMember(effort_names()))->capture_default_str();
+  app.add_option("--objective", objective)->check(CLI::IsMember(objective_names()))->capture_default_str();
   CLI11_PARSE(app, argc, argv);
+  options.effort = *find_effort(effort);
+  options.objective = *find_objective(objective);
   try {
     run(options);
   } catch (const Error& error) {

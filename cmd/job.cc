@@ -50,6 +50,8 @@ PlanOptions plan_options(const JobOptions& options, const OutputPlace& place) {
   }
   if (!options.imatrix.empty()) out.imatrix = std::make_shared<const Imatrix>(fs::path(options.imatrix));
   out.split = split_options(options);
+  out.effort = find_effort(options.effort);
+  out.objective = find_objective(options.objective);
   for (const std::string& entry : options.metadata) out.metadata.push_back(parse_metadata_option(entry));
   out.stem = place.stem;
   return out;

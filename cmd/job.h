@@ -22,6 +22,8 @@ struct JobOptions {
   std::vector<std::string> tensor_types;
   std::string tensor_type_file;
   std::string imatrix;
+  std::string effort;
+  std::string objective;
   std::string split_max_size;
   uint64_t split_max_tensors = 0;
   bool no_split = false;

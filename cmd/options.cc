@@ -127,6 +127,12 @@ class OptionTree {
         ->allow_extra_args(false);
     c.add_option("--tensor-type-file", o.tensor_type_file, "the same, one a line")->check(kNotEmpty);
     c.add_option("--imatrix", o.imatrix, "importance matrix (GGUF)")->check(kNotEmpty);
+    c.add_option("--effort", o.effort, "how long encoders search (default; the presets that copy llama.cpp's converter round as it does)")
+        ->check(CLI::IsMember(effort_names()));
+    c.add_option("--objective", o.objective,
+                 "what encoders minimize: squared error times importance, or times importance x sqrt(mean square + value^2) "
+                 "(the type's own)")
+        ->check(CLI::IsMember(objective_names()));
     c.add_option("--split-max-size", o.split_max_size, "largest shard (one file up to 50G, then 50G shards)")->check(kNotEmpty);
     c.add_option("--split-max-tensors", o.split_max_tensors, "most tensors in a shard")
         ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 40));

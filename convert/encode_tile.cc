@@ -65,7 +65,9 @@ struct TileCoder {
         importance->weights(*tensor.importance, output_row / rows_per_matrix, tile.importance);
         weights = tile.importance;
       }
-      codec.encode(row(r), {.importance = weights}, blocks(r));
+      codec.encode(row(r),
+                   {.importance = weights, .effort = tensor.effort, .objective = tensor.objective, .tensor_scale = tensor.scale},
+                   blocks(r));
     }
   }
 
@@ -76,6 +78,9 @@ struct TileCoder {
     tile.decoded.resize(row_elems());
     for (uint64_t r = 0; r < tile.rows; ++r) {
       codec.decode(blocks(r), tile.decoded);
+      if (tensor.scale != 1) {
+        for (float& v : tile.decoded) v *= tensor.scale;
+      }
       const RowError e = row_error(row(r), tile.decoded, block);
       record.squared_error.add(e.squared_error);
       record.squared_value.add(e.squared_value);

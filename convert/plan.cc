@@ -147,7 +147,7 @@ void override_metadata(Metadata& metadata, const PlanOptions& options, std::vect
 }
 
 std::vector<PlannedTensor> planned_tensors(const Checkpoint& checkpoint, const Model& model,
-                                           const std::vector<TypeChoice>& choices) {
+                                           const std::vector<TypeChoice>& choices, const PlanOptions& options) {
   std::vector<size_t> order(model.tensors.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::ranges::sort(
@@ -165,6 +165,8 @@ std::vector<PlannedTensor> planned_tensors(const Checkpoint& checkpoint, const M
     t.pieces = from.pieces;
     t.row_map = from.row_map;
     t.op = from.op;
+    t.effort = options.effort.value_or(choices[i].as_converter ? Effort::kFast : Effort::kDefault);
+    t.objective = options.objective.value_or(find_codec(t.type)->objective);
     tensors.push_back(std::move(t));
   }
   return tensors;
@@ -237,7 +239,7 @@ Plan make_plan(const Checkpoint& checkpoint, const Model& model, const PlanOptio
   plan.recipe_name = recipe.name;
   const std::vector<TypeChoice> choices =
       choose_types(checkpoint, model, recipe, options.type_rules, options.imatrix != nullptr, plan.findings);
-  plan.tensors = planned_tensors(checkpoint, model, choices);
+  plan.tensors = planned_tensors(checkpoint, model, choices, options);
   plan.stem = options.stem.empty() ? plain_name(model.name + "-" + recipe.name) : options.stem;
   if (!is_plain_name(plan.stem))
     throw Error(Exit::kUsage, "output name " + printable(plan.stem) + ": control characters or broken UTF-8");

@@ -21,6 +21,7 @@
 #include "formats/gguf.h"
 #include "formats/hash.h"
 #include "formats/imatrix.h"
+#include "quant/row_context.h"
 
 namespace ggufmill {
 
@@ -36,6 +37,12 @@ struct PlannedTensor {
   RowMap row_map;
   ValueOp op = ValueOp::kNone;
   const ImatrixEntry* importance = nullptr;  // nullptr: flat
+  Effort effort = Effort::kDefault;
+  Objective objective = Objective::kImportance;
+  // Decoded values times this are the tensor's: what its `.scale` tensor holds, 1 without one.
+  float scale = 1;
+  // Bytes of a tensor that has no source rows (`.scale`), known before anything is read; empty for all others.
+  std::vector<std::byte> literal;
   uint64_t row_elems() const { return ne[0]; }
   uint64_t rows() const;
   uint64_t elems() const { return row_elems() * rows(); }
@@ -92,6 +99,8 @@ struct PlanOptions {
   std::vector<Rule> type_rules;       // -t and --tensor-type-file, in order
   std::shared_ptr<const Imatrix> imatrix;
   SplitOptions split;
+  std::optional<Effort> effort;        // none: default; rounding for the presets that copy llama.cpp's converter
+  std::optional<Objective> objective;  // none: the type's own (codecs.h)
   std::vector<std::pair<std::string, MetadataValue>> metadata;  // --metadata overrides
   std::string stem;                                             // "" : "<Model>-<recipe>"
 };

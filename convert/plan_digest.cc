@@ -1,6 +1,7 @@
 #include "convert/plan_digest.h"
 
 #include <array>
+#include <bit>
 
 #include "formats/hash.h"
 #include "quant/codecs.h"
@@ -62,6 +63,10 @@ Sha256 hash_of_types(const Plan& plan) {
     d.number(t.row_map.head_rows);
     d.number(static_cast<uint64_t>(t.op));
     d.number(t.importance != nullptr);
+    d.number(static_cast<uint64_t>(t.effort));
+    d.number(static_cast<uint64_t>(t.objective));
+    d.number(std::bit_cast<uint32_t>(t.scale));
+    d.bytes(t.literal);
     d.number(t.pieces.size());
     for (const Piece& p : t.pieces) {
       d.number(p.source);

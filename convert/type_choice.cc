@@ -129,9 +129,9 @@ class Chooser {
   }
 
   TypeChoice by_converter(const ModelTensor& tensor, const TensorFacts& facts) const {
-    if (divides(converter_type_, tensor.row_elems())) return {converter_type_, facts.tensor_class, recipe_.name};
+    if (divides(converter_type_, tensor.row_elems())) return {converter_type_, facts.tensor_class, recipe_.name, true};
     return {GgmlType::F16, facts.tensor_class,
-            recipe_.name + ": rows of " + std::to_string(tensor.row_elems()) + " are not whole blocks"};
+            recipe_.name + ": rows of " + std::to_string(tensor.row_elems()) + " are not whole blocks", true};
   }
 
   // A tied embedding is the output matrix too: it gets the better of what the two classes would get.

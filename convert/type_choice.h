@@ -16,6 +16,7 @@ struct TypeChoice {
   GgmlType type = GgmlType::F32;
   TensorClass tensor_class = TensorClass::kOther;
   std::string reason;
+  bool as_converter = false;  // chosen by a preset that copies llama.cpp's converter: its rounding too
 };
 
 // One choice per tensor of `model`, in its order. Findings: fallbacks with their cost in bytes, -t rules that match nothing or

@@ -28,6 +28,8 @@ struct Codec {
   EncodeFn encode;          // nullptr: decode only
   bool uses_importance;     // false for round-to-nearest types
   bool lossless_container;  // F32, F16, BF16: no blocks, no search
+  // What is minimized unless the user says otherwise; docs/quant-types.md has the figures behind the choice.
+  Objective objective = Objective::kImportance;
 };
 
 std::span<const Codec> codecs();

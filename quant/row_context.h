@@ -3,7 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace ggufmill {
 
@@ -16,6 +20,15 @@ enum class Objective : uint8_t {
   kImportance,               // weight = importance of the column (row_weights.h), 1 without an importance matrix
   kImportanceTimesMagnitude  // the same * sqrt(mean square of the block + value^2), as llama.cpp weighs
 };
+
+// The words that the command line has for them, in the order of the enums: "fast" ..., "importance" ...
+std::vector<std::string> effort_names();
+std::vector<std::string> objective_names();
+// nullopt for a word that is none of them.
+std::optional<Effort> find_effort(std::string_view name);
+std::optional<Objective> find_objective(std::string_view name);
+std::string_view name(Effort effort);
+std::string_view name(Objective objective);
 
 // Where the values of a row come from a quantized source: the grids that they lie on. The value of column c is an integer
 // (between -12 and 12) times step[c / group_elems]. NVFP4: groups of 16, step = block scale * tensor scale / 2, since codes are

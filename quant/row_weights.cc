@@ -29,7 +29,7 @@ void RowWeights::load(size_t first, size_t count, const float* x, float* weights
       weights[i] = static_cast<float>(static_cast<double>(usable(importance_[first + i])) * inverse_mean_) + kFloor;
     }
   }
-  if (!times_magnitude_) return;
+  if (!times_magnitude_ || inverse_mean_ == 0) return;
   float sum = 0;
   for (size_t i = 0; i < count; ++i) sum += x[i] * x[i];
   const float mean = sum / static_cast<float>(count);

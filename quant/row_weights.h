@@ -4,8 +4,8 @@
 // so the size of the numbers (1e-38 or 1e30) does not matter, and a column that calibration never touched still counts: in a
 // block of such columns the encoder sees equal weights, beside important ones it may not drop them. No importance, or a row
 // whose importance is zero everywhere, weighs every column 1. Negative and non-finite values (which the contract of EncodeFn
-// excludes) count as 0. With Objective::kImportanceTimesMagnitude each weight is multiplied by sqrt(mean(x^2) + x^2), with the
-// mean over the block.
+// excludes) count as 0. With Objective::kImportanceTimesMagnitude each weight of a row that has importance is multiplied by
+// sqrt(mean(x^2) + x^2), with the mean over the block.
 #pragma once
 
 #include <cstddef>
