@@ -70,6 +70,14 @@ void ProgressJson::nonfinite(const PlannedTensor& t, uint64_t nan_count, uint64_
   print({{"event", "nonfinite"}, {"name", t.name}, {"nan_count", nan_count}, {"inf_count", inf_count}});
 }
 
+void ProgressJson::coarse(const PlannedTensor& t, uint64_t coarse_blocks, const WorstBlock& worst) {
+  print({{"event", "coarse"},
+         {"name", t.name},
+         {"type", name(t.type)},
+         {"coarse_blocks", coarse_blocks},
+         {"worst_block", {{"row", worst.row}, {"column", worst.column}, {"relative_error", worst.relative_error}}}});
+}
+
 void ProgressJson::file_done(const std::string& name, uint64_t bytes, const std::string& sha256) {
   print({{"event", "file"}, {"path", name}, {"bytes", bytes}, {"sha256", sha256}});
 }

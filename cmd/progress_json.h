@@ -15,6 +15,7 @@ class ProgressJson : public EventSink {
   void progress(const Progress& progress) override;
   void tensor_done(const PlannedTensor& tensor, double relative_rmse) override;
   void nonfinite(const PlannedTensor& tensor, uint64_t nan_count, uint64_t inf_count) override;
+  void coarse(const PlannedTensor& tensor, uint64_t coarse_blocks, const WorstBlock& worst) override;
   void file_done(const std::string& name, uint64_t bytes, const std::string& sha256) override;
   void finished(const RunFigures& figures) override;
 

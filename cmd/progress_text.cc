@@ -127,6 +127,13 @@ void ProgressText::nonfinite(const PlannedTensor& t, uint64_t nan_count, uint64_
   line("warning: " + printable(t.name) + ": the source holds " + std::to_string(nan_count) + " NaN and " + std::to_string(inf_count) + " Inf values");
 }
 
+void ProgressText::coarse(const PlannedTensor& t, uint64_t coarse_blocks, const WorstBlock& worst) {
+  const uint64_t blocks = t.elems() / info(t.type).block_elems;
+  line("warning: " + printable(t.name) + ": " + std::to_string(coarse_blocks) + " of " + std::to_string(blocks) + " blocks lost more than twice what " +
+       std::string(name(t.type)) + " usually loses (outliers?), the worst " + format_fixed(worst.relative_error, 2) + " of itself at row " +
+       std::to_string(worst.row) + ", column " + std::to_string(worst.column));
+}
+
 void ProgressText::file_done(const std::string& name, uint64_t bytes, const std::string& sha256) {
   line(name + "  " + format_bytes(bytes) + "  SHA-256 " + sha256);
 }

@@ -21,6 +21,7 @@ class ProgressText : public EventSink {
   void progress(const Progress& progress) override;
   void tensor_done(const PlannedTensor& tensor, double relative_rmse) override;
   void nonfinite(const PlannedTensor& tensor, uint64_t nan_count, uint64_t inf_count) override;
+  void coarse(const PlannedTensor& tensor, uint64_t coarse_blocks, const WorstBlock& worst) override;
   void file_done(const std::string& name, uint64_t bytes, const std::string& sha256) override;
   void finished(const RunFigures& figures) override;
   void clear_line();  // before anything else is printed to the terminal

@@ -75,15 +75,17 @@ struct TileCoder {
   RowError measure(const Codec& codec, RowsRecord& record) {
     RowError total;
     const uint32_t block = info(tensor.type).block_elems;
+    const double coarse = codec.typical_error > 0 ? codec.coarse_error() : std::numeric_limits<double>::infinity();
     tile.decoded.resize(row_elems());
     for (uint64_t r = 0; r < tile.rows; ++r) {
       codec.decode(blocks(r), tile.decoded);
       if (tensor.scale != 1) {
         for (float& v : tile.decoded) v *= tensor.scale;
       }
-      const RowError e = row_error(row(r), tile.decoded, block);
+      const RowError e = row_error(row(r), tile.decoded, block, coarse);
       record.squared_error.add(e.squared_error);
       record.squared_value.add(e.squared_value);
+      record.coarse_blocks += e.coarse_blocks;
       total.nan_count += e.nan_count;
       total.inf_count += e.inf_count;
       total.overflow_count += e.overflow_count;

@@ -83,6 +83,7 @@ class Run {
   // True when everything is done and durable, false when it was stopped.
   bool run() {
     try {
+      write_literals();
       run_pipeline();
       if (stop_) cursors_.end_early();
       cursors_.finish();
@@ -101,6 +102,27 @@ class Run {
   double encode_cpu_seconds() const { return encode_cpu_seconds_; }
 
  private:
+  // Tensors without source rows.
+  void write_literals() {
+    for (uint32_t tensor = 0; tensor < plan_.tensors.size(); ++tensor) {
+      const PlannedTensor& t = plan_.tensors[tensor];
+      if (t.literal.empty() || ledger_.tensor_complete(tensor)) continue;
+      parts_[t.file].write_exact(t.extent.file_offset, t.literal);
+      RowsRecord record;
+      record.tensor = tensor;
+      record.rows = t.rows();
+      record.hash = xxh128(t.literal);
+      {
+        const std::lock_guard lock(mutex_);
+        bytes_written_ += t.literal.size();
+      }
+      ledger_.add(record);
+      committer_.add(std::move(record));
+      const std::lock_guard lock(events_mutex_);
+      events_.tensor_done(t, 0);
+    }
+  }
+
   void run_pipeline() {
     const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, options_.threads);
     tbb::parallel_pipeline(
@@ -282,6 +304,7 @@ Outcome run_plan(const Plan& plan, const RunOptions& options, EventSink& events,
     for (uint32_t t = 0; t < plan.tensors.size(); ++t) {
       const TensorStats stats = ledger.stats(t);
       if (stats.nan_count + stats.inf_count > 0) events.nonfinite(plan.tensors[t], stats.nan_count, stats.inf_count);
+      if (stats.coarse_blocks > 0 && stats.worst) events.coarse(plan.tensors[t], stats.coarse_blocks, *stats.worst);
     }
     // From here all files are complete, durable and hashed; only names are missing.
     const FinishRecord finish =

@@ -27,6 +27,11 @@ ManifestTensor manifest_tensor(const Plan& plan, const Ledger& ledger, uint32_t 
   const double rmse = stats.relative_rmse();
   if (std::isfinite(rmse)) m.relative_rmse = rmse;
   m.worst_block = stats.worst;
+  m.coarse_blocks = stats.coarse_blocks;
+  if (!find_codec(t.type)->lossless_container) {
+    m.effort = name(t.effort);
+    m.objective = name(t.objective);
+  }
   m.nan_count = stats.nan_count;
   m.inf_count = stats.inf_count;
   return m;

@@ -123,7 +123,7 @@ void put(Writer& w, const RowsRecord& x) {
   w.sum(x.squared_error), w.sum(x.squared_value);
   w.put(static_cast<uint32_t>(x.worst.has_value()));
   if (x.worst) w.put(x.worst->row), w.put(x.worst->column), w.put(x.worst->relative_error);
-  w.put(x.nan_count), w.put(x.inf_count);
+  w.put(x.coarse_blocks), w.put(x.nan_count), w.put(x.inf_count);
 }
 void get(Reader& r, RowsRecord& x) {
   r.get(x.tensor), r.get(x.shard), r.get(x.first_row), r.get(x.rows);
@@ -135,7 +135,7 @@ void get(Reader& r, RowsRecord& x) {
     x.worst.emplace();
     r.get(x.worst->row), r.get(x.worst->column), r.get(x.worst->relative_error);
   }
-  r.get(x.nan_count), r.get(x.inf_count);
+  r.get(x.coarse_blocks), r.get(x.nan_count), r.get(x.inf_count);
 }
 
 void put(Writer& w, const ShardHashRecord& s) { w.put(s.shard), w.bytes(s.sha256.bytes); }

@@ -26,7 +26,7 @@
 
 namespace ggufmill {
 
-inline constexpr uint32_t kJournalVersion = 1;
+inline constexpr uint32_t kJournalVersion = 2;
 
 // First record: the plan that the journal belongs to.
 struct PlanRecord {
@@ -47,6 +47,7 @@ struct RowsRecord {
   Xxh128 hash;  // of the rows' bytes
   ExactSum squared_error, squared_value;
   std::optional<WorstBlock> worst;
+  uint64_t coarse_blocks = 0;  // blocks that lost more than the codec's coarse_error()
   uint64_t nan_count = 0, inf_count = 0;
 };
 struct ShardHashRecord {

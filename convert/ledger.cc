@@ -45,6 +45,7 @@ bool Ledger::add(const RowsRecord& record) {
   t.stats.squared_error.merge(record.squared_error);
   t.stats.squared_value.merge(record.squared_value);
   if (record.worst && (!t.stats.worst || worse(*record.worst, *t.stats.worst))) t.stats.worst = record.worst;
+  t.stats.coarse_blocks += record.coarse_blocks;
   t.stats.nan_count += record.nan_count;
   t.stats.inf_count += record.inf_count;
   done_bytes_ += record.rows * plan_.tensors[record.tensor].row_bytes();

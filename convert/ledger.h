@@ -23,6 +23,7 @@ struct RowRange {
 struct TensorStats {
   ExactSum squared_error, squared_value;
   std::optional<WorstBlock> worst;
+  uint64_t coarse_blocks = 0;
   uint64_t nan_count = 0, inf_count = 0;
   double relative_rmse() const;  // sqrt(sum d^2 / sum x^2), 0 where nothing was lost
 };

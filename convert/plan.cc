@@ -7,6 +7,7 @@
 
 #include "convert/plan_digest.h"
 #include "convert/plan_layout.h"
+#include "convert/scale_tensors.h"
 #include "convert/source_rows.h"
 #include "convert/type_choice.h"
 #include "formats/error.h"
@@ -240,6 +241,7 @@ Plan make_plan(const Checkpoint& checkpoint, const Model& model, const PlanOptio
   const std::vector<TypeChoice> choices =
       choose_types(checkpoint, model, recipe, options.type_rules, options.imatrix != nullptr, plan.findings);
   plan.tensors = planned_tensors(checkpoint, model, choices, options);
+  add_scale_tensors(plan.tensors, plan.findings);
   plan.stem = options.stem.empty() ? plain_name(model.name + "-" + recipe.name) : options.stem;
   if (!is_plain_name(plan.stem))
     throw Error(Exit::kUsage, "output name " + printable(plan.stem) + ": control characters or broken UTF-8");

@@ -42,6 +42,9 @@ Json to_json(const ManifestTensor& t) {
                         {"column", t.worst_block->column},
                         {"relative_error", finite_or_null(t.worst_block->relative_error)}};
   }
+  j["coarse_blocks"] = t.coarse_blocks;
+  j["effort"] = t.effort;
+  j["objective"] = t.objective;
   j["nan_count"] = t.nan_count;
   j["inf_count"] = t.inf_count;
   return j;
@@ -87,6 +90,7 @@ class Fields {
     if (field == fields_.end()) fail(path(key), "is missing");
     return field->second;
   }
+  bool has(std::string_view key) const { return fields_.contains(key); }
   bool is_null(std::string_view key) const { return at(key).is_null(); }
   Fields object(std::string_view key) const { return Fields(at(key), where_, path(key)); }
 
@@ -166,6 +170,9 @@ ManifestTensor read_tensor(const Fields& f) {
     t.worst_block = WorstBlock{worst.u64("row"), worst.u64("column"),
                                infinite ? std::numeric_limits<double>::infinity() : worst.finite("relative_error")};
   }
+  if (f.has("coarse_blocks")) t.coarse_blocks = f.u64("coarse_blocks");
+  if (f.has("effort")) t.effort = f.text("effort");
+  if (f.has("objective")) t.objective = f.text("objective");
   t.nan_count = f.u64("nan_count");
   t.inf_count = f.u64("inf_count");
   return t;

@@ -7,7 +7,7 @@
 //    "files":   [{"name", "bytes", "sha256", "header_bytes", "header_xxh3_128": HEX32}],
 //    "tensors": [{"name", "type", "shape": [innermost first], "file", "offset": absolute in the file, "bytes", "xxh3_128",
 //                 "relative_rmse": number or null, "worst_block": null or {"row", "column", "relative_error": null for infinity},
-//                 "nan_count", "inf_count"}],
+//                 "coarse_blocks", "effort", "objective" (the last two "" where nothing was encoded), "nan_count", "inf_count"}],
 //    "content_xxh3_128": HEX32}
 //
 // The last value is the XXH3-128 of all bytes of the file before its line, so that a damaged manifest is told from a damaged
@@ -50,6 +50,9 @@ struct ManifestTensor {
   std::optional<WorstBlock> worst_block;  // none where the type is exact
   uint64_t nan_count = 0;                 // in the source values
   uint64_t inf_count = 0;
+  uint64_t coarse_blocks = 0;  // blocks that lost more than twice what the type usually loses
+  std::string effort = {};     // how the encoder searched: "default"; empty where nothing was encoded
+  std::string objective = {};
   bool operator==(const ManifestTensor&) const = default;
 };
 

@@ -30,6 +30,11 @@ struct Codec {
   bool lossless_container;  // F32, F16, BF16: no blocks, no search
   // What is minimized unless the user says otherwise; docs/quant-types.md has the figures behind the choice.
   Objective objective = Objective::kImportance;
+  // Relative RMSE on heavy-tailed weights (quant/measure/data_sets.h), flat, default effort; docs/quant-types.md. 0: exact.
+  float typical_error = 0;
+
+  // A block that lost more than this share of itself holds what the type cannot: an outlier beside values that matter.
+  float coarse_error() const { return 2 * typical_error; }
 };
 
 std::span<const Codec> codecs();

@@ -58,7 +58,8 @@ void count_nonfinite(RowError& row, const float* x, const float* y, size_t count
 
 }  // namespace
 
-RowError row_error(std::span<const float> source, std::span<const float> decoded, uint32_t block_elems) noexcept {
+RowError row_error(std::span<const float> source, std::span<const float> decoded, uint32_t block_elems,
+                   double coarse_error) noexcept {
   assert(source.size() == decoded.size() && block_elems > 0 && "one row, decoded from its own blocks");
   const size_t step = block_elems == 1 ? kFloatBlockElems : block_elems;
   RowError row;
@@ -72,7 +73,9 @@ RowError row_error(std::span<const float> source, std::span<const float> decoded
     row.squared_error += error;
     row.squared_value += value;
     for (const double e : sums.max_error) row.max_error = std::max(row.max_error, e);
-    if (error > 0) row.worst_block = std::max(row.worst_block, std::sqrt(error / value));  // infinity where value is 0
+    const double relative = error > 0 ? std::sqrt(error / value) : 0;  // infinity where value is 0
+    row.worst_block = std::max(row.worst_block, relative);
+    row.coarse_blocks += relative > coarse_error ? 1 : 0;
     if (sums.nonfinite != 0) count_nonfinite(row, x, y, count);
   }
   return row;

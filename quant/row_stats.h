@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 
 namespace ggufmill {
@@ -17,6 +18,7 @@ struct RowError {
   double squared_value = 0;     // sum of source^2
   double worst_block = 0;       // largest sqrt(block's squared_error / squared_value); 0 for a block of zeros that stays zero
   double max_error = 0;         // largest |decoded - source|
+  uint64_t coarse_blocks = 0;   // blocks whose relative error is above `coarse_error`
   uint64_t nan_count = 0;       // NaN in the source
   uint64_t inf_count = 0;       // +-Inf in the source
   uint64_t overflow_count = 0;  // finite in the source, NaN or Inf decoded (F16 beyond 65504)
@@ -28,6 +30,7 @@ inline constexpr uint32_t kFloatBlockElems = 32;
 // `source` and `decoded` have one row's values, in the same order. Values counted in one of the three counts are left out of
 // the sums. A block of zeros that decodes to something else has worst_block = infinity. block_elems > 0; the last block may be
 // partial.
-RowError row_error(std::span<const float> source, std::span<const float> decoded, uint32_t block_elems) noexcept;
+RowError row_error(std::span<const float> source, std::span<const float> decoded, uint32_t block_elems,
+                   double coarse_error = std::numeric_limits<double>::infinity()) noexcept;
 
 }  // namespace ggufmill

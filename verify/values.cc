@@ -24,6 +24,7 @@ constexpr uint64_t kTaskBytes = 1 << 20;
 struct Located {
   const GgufFile* file;
   const GgufTensor* tensor;
+  std::vector<float> scales = {};  // of its `.scale` tensor: one per matrix, or one; empty without
 };
 
 std::string number_text(double value) {
@@ -61,6 +62,7 @@ class TensorCheck {
         source_(source),
         index_(index),
         codec_(*find_codec(tensor_.type)),
+        scales_(located.scales),
         row_bytes_(tensor_bytes(tensor_.type, tensor_.row_elems(), 1).value()),
         choice_(tensor_.rows(), tensor_.rows() / (tensor_.ne.size() > 1 ? tensor_.ne[1] : 1), options.full ? 1 : options.sample,
                 options.seed, tensor_.name) {}
@@ -88,6 +90,7 @@ class TensorCheck {
       source_.read_row(index_, row, expected);
       read_out(row, blocks);
       codec_.decode(blocks, decoded);
+      apply_scale(row, decoded);
       if (codec_.lossless_container) {
         codec_.encode(expected, {}, rounded_blocks);
         codec_.decode(rounded_blocks, rounded);
@@ -96,6 +99,13 @@ class TensorCheck {
       add_row(sums, row, expected, decoded, rounded, info(tensor_.type).block_elems);
     }
     return sums;
+  }
+
+  void apply_scale(uint64_t row, std::span<float> decoded) const {
+    if (scales_.empty()) return;
+    const uint64_t matrix = tensor_.ne.size() > 2 ? row / tensor_.ne[1] : 0;
+    const float scale = scales_[std::min<uint64_t>(matrix, scales_.size() - 1)];
+    for (float& v : decoded) v *= scale;
   }
 
   // A value one unit in the last place beside the expected one counts as that.
@@ -116,6 +126,7 @@ class TensorCheck {
   const RowSource& source_;
   size_t index_;
   const Codec& codec_;
+  const std::vector<float>& scales_;
   uint64_t row_bytes_;
   RowChoice choice_;
 };
@@ -181,6 +192,36 @@ void check_tensor(const Located& at, const RowSource& source, size_t index, cons
   }
 }
 
+// The tensors that belong to another one of the set ("X.scale" and "X.input_scale" beside "X.weight"), by name.
+std::map<std::string, Located> companions(std::span<const GgufFile> files) {
+  std::set<std::string> weights;
+  for (const GgufFile& file : files) {
+    if (!file.header) continue;
+    for (const GgufTensor& t : file.header->tensors) weights.insert(t.name);
+  }
+  std::map<std::string, Located> found;
+  for (const GgufFile& file : files) {
+    if (!file.header) continue;
+    for (const GgufTensor& t : file.header->tensors) {
+      const size_t dot = t.name.rfind('.');
+      if (dot == std::string::npos || t.type != GgmlType::F32) continue;
+      const bool named = t.name.substr(dot) == ".scale" || t.name.substr(dot) == ".input_scale";
+      if (named && weights.contains(t.name.substr(0, dot) + ".weight")) found.emplace(t.name, Located{&file, &t});
+    }
+  }
+  return found;
+}
+
+// The values of the `.scale` tensor of "X.weight"; empty where it has none.
+std::vector<float> scales_of(const std::string& name, const std::map<std::string, Located>& companions) {
+  const auto at = companions.find(name.substr(0, name.rfind('.')) + ".scale");
+  if (at == companions.end()) return {};
+  const GgufTensor& t = *at->second.tensor;
+  std::vector<float> scales(t.extent.bytes / sizeof(float));
+  open_out(at->second.file->path).read_exact(t.extent.file_offset, std::as_writable_bytes(std::span(scales)));
+  return scales;
+}
+
 void check_classes(const RowSource& source, const ValueOptions& options) {
   std::set<std::string> classes;
   for (const ExpectedTensor& t : source.tensors) classes.insert(t.class_name);
@@ -198,6 +239,7 @@ void check_values(std::span<const GgufFile> files, const RowSource& source, cons
   check_classes(source, options);
   std::map<std::string_view, size_t> expected;
   for (size_t i = 0; i < source.tensors.size(); ++i) expected.emplace(source.tensors[i].name, i);
+  const std::map<std::string, Located> known = companions(files);
   bool all_readable = true;
   for (const GgufFile& file : files) {
     all_readable = all_readable && file.header;
@@ -205,10 +247,11 @@ void check_values(std::span<const GgufFile> files, const RowSource& source, cons
     for (const GgufTensor& t : file.header->tensors) {
       const auto at = expected.find(t.name);
       if (at == expected.end()) {
+        if (known.contains(t.name)) continue;
         report.error(file.name, t.name, "is not in the source, or in the file twice");
         continue;
       }
-      check_tensor({&file, &t}, source, at->second, options, report);
+      check_tensor({&file, &t, scales_of(t.name, known)}, source, at->second, options, report);
       expected.erase(at);
     }
   }

@@ -25,6 +25,7 @@ class EventLog : public EventSink {
   void nonfinite(const PlannedTensor& tensor, uint64_t nan_count, uint64_t inf_count) override {
     odd_values[tensor.name] = {nan_count, inf_count};
   }
+  void coarse(const PlannedTensor& tensor, uint64_t blocks, const WorstBlock&) override { coarse_blocks[tensor.name] = blocks; }
   void file_done(const std::string& name, uint64_t, const std::string& sha256) override {
     files[name] = sha256;
     if (on_file) on_file();
@@ -37,6 +38,7 @@ class EventLog : public EventSink {
   Progress last_progress;
   std::map<std::string, double> errors;      // by tensor
   std::map<std::string, std::pair<uint64_t, uint64_t>> odd_values;   // by tensor: NaN, Inf
+  std::map<std::string, uint64_t> coarse_blocks;   // by tensor
   std::map<std::string, std::string> files;  // name -> SHA-256
   std::optional<RunFigures> figures;
 };

@@ -26,7 +26,7 @@ Manifest example() {
   m.files = {{"m-00001-of-00002.gguf", 4096, sha("f1"), 96, xxh("h1")},
              {"m-00002-of-00002.gguf", 8192, sha("f2"), 64, xxh("h2")}};
   m.tensors = {
-      {"output_norm.weight", GgmlType::F32, {8}, "m-00001-of-00002.gguf", {96, 32}, xxh("t1"), 0.0, std::nullopt, 0, 0},
+      {"output_norm.weight", GgmlType::F32, {8}, "m-00001-of-00002.gguf", {96, 32}, xxh("t1"), 0.0, std::nullopt, 0, 0, 0, "", ""},
       {"blk.1.ffn_up_exps.weight",
        GgmlType::IQ3_S,
        {256, 2, 3},
@@ -36,8 +36,11 @@ Manifest example() {
        0.1 / 3,
        WorstBlock{5, 0, 0.7},
        2,
-       1},
-      {"blk.2.x", GgmlType::Q8_0, {32}, "m-00002-of-00002.gguf", {736, 34}, xxh("t3"), std::nullopt, std::nullopt, 0, 0}};
+       1,
+       4,
+       "max",
+       "importance"},
+      {"blk.2.x", GgmlType::Q8_0, {32}, "m-00002-of-00002.gguf", {736, 34}, xxh("t3"), std::nullopt, std::nullopt, 0, 0, 0, "fast", "importance"}};
   return m;
 }
 
