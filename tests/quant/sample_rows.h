@@ -34,7 +34,8 @@ inline std::vector<float> sample_importance(size_t columns, uint64_t seed) {
   std::mt19937_64 random(seed);
   std::vector<float> importance(columns);
   for (float& w : importance) {
-    w = std::ldexp(1.0f + static_cast<float>(random() >> 50) * 0x1p-14f, static_cast<int>(random() % 7) - 3);
+    const int exponent = static_cast<int>(random() % 7) - 3;  // drawn first: the order of arguments is the compiler's
+    w = std::ldexp(1.0f + static_cast<float>(random() >> 50) * 0x1p-14f, exponent);
     if (random() % 128 == 0) w *= 64;
   }
   return importance;
