@@ -35,20 +35,25 @@ inline constexpr std::array<std::array<float, 4>, 16> kIq3Signs = [] {
 extern const Iq3Grid kIq3SGrid;
 extern const Iq3Grid kIq3XxsGrid;
 
-// For each of the 4096 cells (4 levels, as a point) the 16 points nearest to its middle, the nearest first; ties by index.
+// For each of the 4096 cells (4 levels, as a point) the 16 points nearest to its middle, the nearest first; ties by index. Printed at
+// build time by tables/make_iq3_tables.cc.
 struct Iq3Neighbours {
   static constexpr size_t kCells = 4096;
   static constexpr size_t kNear = 16;
 
-  explicit Iq3Neighbours(const Iq3Grid& grid);
-
-  alignas(64) uint8_t magnitude[kCells][4][kNear];
-  uint16_t index[kCells][kNear];
-  int32_t nearest[kCells];  // the 4 magnitudes of the nearest point, element 0 in the lowest byte
+  // Per point 4 signed bytes, element 0 in the lowest: how far its magnitudes lie from the middle of the cell, in steps of
+  // `kIq3SStep` or `kIq3XxsStep`.
+  alignas(64) uint32_t offsets[kCells][kNear];
+  alignas(64) uint32_t nearest[kCells];  // the 4 magnitudes of the nearest point, a byte each
+  uint16_t index[kCells];                // of the point whose levels are the cell's; kNoPoint where there is none
+  static constexpr uint16_t kNoPoint = 0xFFFF;
 };
 
-// Built at the first call (some milliseconds, 0.4 MB each); thread-safe.
-const Iq3Neighbours& iq3_s_neighbours();
-const Iq3Neighbours& iq3_xxs_neighbours();
+// What divides every distance of a magnitude from the middle of a cell.
+inline constexpr int kIq3SStep = 1;
+inline constexpr int kIq3XxsStep = 2;
+
+extern const Iq3Neighbours kIq3SNeighbours;
+extern const Iq3Neighbours kIq3XxsNeighbours;
 
 }  // namespace ggufmill

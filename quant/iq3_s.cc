@@ -54,13 +54,12 @@ inline void pack_iq3_s(uint16_t d, const Iq3Choice& choice, std::byte* block) {
 
 void encode_iq3_s_row(Row row, const RowContext& context, std::byte* out) {
   const RowWeights row_weights(context);
-  const Iq3Neighbours& near = iq3_s_neighbours();
   Iq3Values values;
   float x[kS3Elems];
   for (size_t first = 0; first < row.size(); first += kS3Elems, out += kS3Bytes) {
     const BlockUnit unit = load_block(&row[first], kS3Elems, x);
     row_weights.load(first, kS3Elems, x, values.weight);
-    const Iq3Choice choice = unit.zero ? Iq3Choice() : search_points<false>(x, unit, kIq3SGrid, near, values);
+    const Iq3Choice choice = unit.zero ? Iq3Choice() : search_points<false>(x, unit, kIq3SGrid, kIq3SNeighbours, values);
     pack_iq3_s(unit.scale_bits(choice.d), choice, out);
   }
 }

@@ -74,7 +74,7 @@ HWY_INLINE void nearest_point_sums(const Iq3Blocks& b, size_t first, D d, const 
     cell = hn::Or(cell, hn::ShiftLeft<3>(cell_level(d, hn::Load(d, x[1] + first), half_inverse)));
     cell = hn::Or(cell, hn::ShiftLeft<6>(cell_level(d, hn::Load(d, x[2] + first), half_inverse)));
     cell = hn::Or(cell, hn::ShiftLeft<9>(cell_level(d, hn::Load(d, x[3] + first), half_inverse)));
-    auto packed = hn::GatherIndex(i32, near.nearest, cell);
+    auto packed = hn::GatherIndex(i32, reinterpret_cast<const int32_t*>(near.nearest), cell);
     for (size_t e = 0; e < 4; ++e) {
       const V q = hn::ConvertTo(d, hn::And(packed, hn::Set(i32, 255)));
       packed = hn::ShiftRight<8>(packed);
@@ -156,11 +156,28 @@ struct NearestPoint {
   uint8_t place;  // among the cell's neighbours
 };
 
+HWY_INLINE float offset_of(uint32_t packed, size_t e) { return static_cast<float>(static_cast<int8_t>(packed >> (8 * e) & 255)); }
+
+HWY_INLINE float magnitude_of(const Iq3Grid& grid, const Iq3Neighbours& near, const NearestPoint& point, size_t e) {
+  const float middle = static_cast<float>(grid.unit * (2 * (point.cell >> (3 * e) & 7) + 1));
+  const float step = grid.unit == 1 ? kIq3SStep : kIq3XxsStep;
+  return middle + offset_of(near.offsets[point.cell][point.place], e) * step;
+}
+HWY_INLINE uint16_t point_index(const Iq3Grid& grid, const Iq3Neighbours& near, const NearestPoint& point) {
+  size_t levels = 0;
+  for (size_t e = 0; e < 4; ++e) {
+    const auto magnitude = static_cast<int>(magnitude_of(grid, near, point, e));
+    levels |= static_cast<size_t>((magnitude - grid.unit) / (2 * grid.unit)) << (3 * e);
+  }
+  return near.index[levels];
+}
+
 // Step 3 for four values at `scale` (> 0): the exact best of the points around their cell.
-HWY_INLINE NearestPoint best_point(const float* x, const float* w, float scale, float half_inverse, const Iq3Neighbours& near) {
+HWY_INLINE NearestPoint best_point(const float* x, const float* w, float scale, float half_inverse, const Iq3Grid& grid,
+                                   const Iq3Neighbours& near) {
   const hn::CappedTag<float, Iq3Neighbours::kNear> d;
   const hn::RebindToSigned<decltype(d)> i32;
-  const hn::Rebind<uint8_t, decltype(d)> u8;
+  const auto step = hn::Set(d, grid.unit == 1 ? kIq3SStep : kIq3XxsStep);
   uint32_t cell = 0;
   for (size_t e = 0; e < 4; ++e) {
     const float level = std::min(std::max(x[e] * half_inverse - 0.5f, 0.0f), 7.0f);
@@ -170,8 +187,12 @@ HWY_INLINE NearestPoint best_point(const float* x, const float* w, float scale, 
   auto least = hn::Set(d, std::numeric_limits<float>::max());
   for (size_t c = 0; c < Iq3Neighbours::kNear; c += hn::Lanes(d)) {
     auto sum = hn::Zero(d);
+    auto packed = hn::Load(i32, reinterpret_cast<const int32_t*>(near.offsets[cell]) + c);
     for (size_t e = 0; e < 4; ++e) {
-      const auto q = hn::ConvertTo(d, hn::PromoteTo(i32, hn::Load(u8, near.magnitude[cell][e] + c)));
+      const auto offset = hn::ShiftRight<24>(hn::ShiftLeft<24>(packed));
+      packed = hn::ShiftRight<8>(packed);
+      const auto middle = hn::Set(d, static_cast<float>(grid.unit * (2 * (cell >> (3 * e) & 7) + 1)));
+      const auto q = hn::Add(hn::Mul(hn::ConvertTo(d, offset), step), middle);
       const auto slope = hn::Sub(hn::Mul(q, hn::Set(d, w[e] * scale)), hn::Set(d, 2 * w[e] * x[e]));
       sum = hn::Add(sum, hn::Mul(q, slope));
     }
@@ -190,10 +211,10 @@ HWY_INLINE NearestPoint best_point(const float* x, const float* w, float scale, 
 }
 
 // Adds the group's terms to the sums of its sub-block.
-HWY_INLINE void add_point(const float* x, const float* w, const NearestPoint& point, const Iq3Neighbours& near, size_t j,
+HWY_INLINE void add_point(const float* x, const float* w, const NearestPoint& point, const Iq3Grid& grid, const Iq3Neighbours& near, size_t j,
                           Iq3Sums& sums) {
   for (size_t e = 0; e < 4; ++e) {
-    const float q = near.magnitude[point.cell][e][point.place];
+    const float q = magnitude_of(grid, near, point, e);
     sums.xq[j] += w[e] * x[e] * q;
     sums.qq[j] += w[e] * q * q;
   }
@@ -201,13 +222,13 @@ HWY_INLINE void add_point(const float* x, const float* w, const NearestPoint& po
 
 // Parity formats: which of 8 values may best carry the wrong sign. `best` holds the points of both groups and is replaced. Of the
 // values, those few are tried whose wrong sign would cost least with the points as they are.
-inline size_t cheapest_flip(const float* x, const float* w, float scale, float half_inverse, const Iq3Neighbours& near,
+inline size_t cheapest_flip(const float* x, const float* w, float scale, float half_inverse, const Iq3Grid& grid, const Iq3Neighbours& near,
                             NearestPoint (&best)[2]) {
   constexpr int kTries = 3;
   float dread[8];
   for (size_t i = 0; i < 8; ++i) {
     const NearestPoint& point = best[i / 4];
-    dread[i] = w[i] * x[i] * static_cast<float>(near.magnitude[point.cell][i % 4][point.place]);
+    dread[i] = w[i] * x[i] * magnitude_of(grid, near, point, i % 4);
   }
   size_t flip = 0;
   float least = std::numeric_limits<float>::max();
@@ -219,7 +240,7 @@ inline size_t cheapest_flip(const float* x, const float* w, float scale, float h
     float flipped[4];
     std::copy_n(x + 4 * half, 4, flipped);
     flipped[i % 4] = -flipped[i % 4];
-    const NearestPoint point = best_point(flipped, w + 4 * half, scale, half_inverse, near);
+    const NearestPoint point = best_point(flipped, w + 4 * half, scale, half_inverse, grid, near);
     const float extra = point.cost - best[half].cost;
     if (extra < least) {
       least = extra;
@@ -245,18 +266,18 @@ void choose_points(Iq3Values& values, const Iq3Grid& grid, const Iq3Neighbours& 
     if constexpr (kEvenParity) {
       for (size_t i = 0; i < 8; ++i) x[i] = std::fabs(x[i]);
     }
-    NearestPoint best[2] = {best_point(x, w, scale, half_inverse, near), best_point(x + 4, w + 4, scale, half_inverse, near)};
+    NearestPoint best[2] = {best_point(x, w, scale, half_inverse, grid, near), best_point(x + 4, w + 4, scale, half_inverse, grid, near)};
     if constexpr (kEvenParity) {
       const unsigned shift = group8 % 4 * 8;
       if (std::popcount(values.minus[j] >> shift & 255) % 2 != 0) {
-        const size_t flip = cheapest_flip(x, w, scale, half_inverse, near, best);
+        const size_t flip = cheapest_flip(x, w, scale, half_inverse, grid, near, best);
         x[flip] = -x[flip];
         choice.minus[j] ^= uint32_t{1} << (shift + flip);
       }
     }
     for (size_t half = 0; half < 2; ++half) {
-      choice.point[2 * group8 + half] = near.index[best[half].cell][best[half].place];
-      add_point(x + 4 * half, w + 4 * half, best[half], near, j, sums);
+      choice.point[2 * group8 + half] = point_index(grid, near, best[half]);
+      add_point(x + 4 * half, w + 4 * half, best[half], grid, near, j, sums);
     }
   }
 }

@@ -53,13 +53,12 @@ inline void pack_iq3_xxs(uint16_t d, const Iq3Choice& choice, std::byte* block) 
 
 void encode_iq3_xxs_row(Row row, const RowContext& context, std::byte* out) {
   const RowWeights row_weights(context);
-  const Iq3Neighbours& near = iq3_xxs_neighbours();
   Iq3Values values;
   float x[kXxsElems];
   for (size_t first = 0; first < row.size(); first += kXxsElems, out += kXxsBytes) {
     const BlockUnit unit = load_block(&row[first], kXxsElems, x);
     row_weights.load(first, kXxsElems, x, values.weight);
-    const Iq3Choice choice = unit.zero ? Iq3Choice() : search_points<true>(x, unit, kIq3XxsGrid, near, values);
+    const Iq3Choice choice = unit.zero ? Iq3Choice() : search_points<true>(x, unit, kIq3XxsGrid, kIq3XxsNeighbours, values);
     pack_iq3_xxs(unit.scale_bits(choice.d * kIq3XxsGrid.unit), choice, out);
   }
 }
