@@ -26,6 +26,11 @@ void decode_iq4_nl(Blocks blocks, std::span<float> values) noexcept;
 void decode_iq4_xs(Blocks blocks, std::span<float> values) noexcept;
 void decode_iq3_xxs(Blocks blocks, std::span<float> values) noexcept;
 void decode_iq3_s(Blocks blocks, std::span<float> values) noexcept;
+void decode_iq2_xxs(Blocks blocks, std::span<float> values) noexcept;
+void decode_iq2_xs(Blocks blocks, std::span<float> values) noexcept;
+void decode_iq2_s(Blocks blocks, std::span<float> values) noexcept;
+void decode_iq1_s(Blocks blocks, std::span<float> values) noexcept;
+void decode_iq1_m(Blocks blocks, std::span<float> values) noexcept;
 
 void encode_f32(Row row, const RowContext& context, BlocksOut blocks) noexcept;
 void encode_f16(Row row, const RowContext& context, BlocksOut blocks) noexcept;
@@ -40,6 +45,11 @@ void encode_iq4_nl(Row row, const RowContext& context, BlocksOut blocks) noexcep
 void encode_iq4_xs(Row row, const RowContext& context, BlocksOut blocks) noexcept;
 void encode_iq3_xxs(Row row, const RowContext& context, BlocksOut blocks) noexcept;
 void encode_iq3_s(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_iq2_xxs(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_iq2_xs(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_iq2_s(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_iq1_s(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_iq1_m(Row row, const RowContext& context, BlocksOut blocks) noexcept;
 
 // The oracles of the vectorised paths, one value after the other.
 void decode_q8_0_scalar(Blocks blocks, std::span<float> values) noexcept;

@@ -19,10 +19,15 @@ constexpr std::array kCodecs = std::to_array<Codec>({
     {GgmlType::Q4_K,    decode_q4_k,    encode_q4_k,         true,       false},
     {GgmlType::Q5_K,    decode_q5_k,    encode_q5_k,         true,       false},
     {GgmlType::Q6_K,    decode_q6_k,    encode_q6_k,         true,       false},
+    {GgmlType::IQ2_XXS, decode_iq2_xxs, encode_iq2_xxs,      true,       false},
+    {GgmlType::IQ2_XS,  decode_iq2_xs,  encode_iq2_xs,       true,       false},
     {GgmlType::IQ3_XXS, decode_iq3_xxs, encode_iq3_xxs,      true,       false},
+    {GgmlType::IQ1_S,   decode_iq1_s,   encode_iq1_s,        true,       false},
     {GgmlType::IQ4_NL,  decode_iq4_nl,  encode_iq4_nl,       true,       false},
     {GgmlType::IQ3_S,   decode_iq3_s,   encode_iq3_s,        true,       false},
+    {GgmlType::IQ2_S,   decode_iq2_s,   encode_iq2_s,        true,       false},
     {GgmlType::IQ4_XS,  decode_iq4_xs,  encode_iq4_xs,       true,       false},
+    {GgmlType::IQ1_M,   decode_iq1_m,   encode_iq1_m,        true,       false},
     {GgmlType::BF16,    decode_bf16,    encode_bf16,         false,      true},
 });
 // clang-format on

@@ -29,7 +29,8 @@ const std::map<GgmlType, double> kErrorBounds = {
     {GgmlType::F32, 0},       {GgmlType::F16, 3e-4},     {GgmlType::BF16, 2.5e-3},  {GgmlType::Q8_0, 0.008},
     {GgmlType::Q4_0, 0.115},  {GgmlType::Q3_K, 0.19},    {GgmlType::Q4_K, 0.085},   {GgmlType::Q5_K, 0.043},
     {GgmlType::Q6_K, 0.023},  {GgmlType::IQ4_NL, 0.092}, {GgmlType::IQ4_XS, 0.093}, {GgmlType::IQ3_XXS, 0.20},
-    {GgmlType::IQ3_S, 0.165},
+    {GgmlType::IQ3_S, 0.165}, {GgmlType::IQ2_XXS, 0.36},  {GgmlType::IQ2_XS, 0.31},  {GgmlType::IQ2_S, 0.29},
+    {GgmlType::IQ1_S, 0.50},  {GgmlType::IQ1_M, 0.455},
 };
 
 double bound(const Codec& codec) { return kErrorBounds.at(codec.type); }
@@ -345,6 +346,11 @@ const std::map<GgmlType, Golden> kGoldens = {
     {GgmlType::IQ4_XS, {"a6633d1e87b52a511730586d8adfd7c3", "193709d0d3edf7b3dd907fa38dc191a4"}},
     {GgmlType::IQ3_XXS, {"830eaf9675e32c829260b18991f1b2c2", "b119db1c860bfcdb5f15196e5f327536"}},
     {GgmlType::IQ3_S, {"8b1a0e350687387f654462ff9f312b02", "3e6d5f78c04dd5602fe5e851f34d8339"}},
+    {GgmlType::IQ2_XXS, {"97f52d77adfc764aaecd0fb5cbd6f33f", "f7114fc71212f36d07977c42e2517da5"}},
+    {GgmlType::IQ2_XS, {"80d3246d0333edcfb98eb60988875fea", "45b2607dc6e89ca20b07b3d5bbfba8c2"}},
+    {GgmlType::IQ1_S, {"faad3c079edd12b08c0c7aeaa24b8c32", "8f2a5dc3d78fccd00a8f757f7e7219cc"}},
+    {GgmlType::IQ2_S, {"5d7d4965569c48a89d2822b183e6f2ad", "6c1eccd4abf4f9fb845cc735fea38151"}},
+    {GgmlType::IQ1_M, {"8da6702a4ac7baf4b26812bbac02f296", "7269b75ea5270f71f5cbff49da84d1c6"}},
 };
 
 TEST_P(EveryCodec, WritesTheBytesOfThisEncodingVersion) {
