@@ -242,8 +242,13 @@ class OptionTree {
 
   void add_types() {
     CLI::App* c = command(app_, "types", "every type: bits per weight, block size, what can be done with it",
-                          "  ggufmill types\n", [this] { return run_types(types_); });
+                          "  ggufmill types\n"
+                          "  ggufmill types --measure --types IQ3_S,Q4_K\n"
+                          "  ggufmill types --measure --peer libggml-base.so --source model/\n",
+                          [this] { return run_types(types_); });
     c->add_flag("--json", types_.json, "JSON on stdout");
+    CLI::Option* measure = c->add_flag("--measure", types_.measure, "error and speed of each encoder on this machine");
+    for (const std::string& flag : add_measure_options(*c, types_.measuring)) c->get_option("--" + flag)->needs(measure);
   }
 
   // CLI11's words, with the nearest known flag or command where one is near.

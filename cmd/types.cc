@@ -62,6 +62,12 @@ void print_table(std::ostream& out) {
 }  // namespace
 
 int run_types(const TypesOptions& options, std::ostream& out) {
+  if (options.measure) {
+    MeasureOptionsText measuring = options.measuring;
+    measuring.json = options.json;
+    measure_types(measuring, out);
+    return static_cast<int>(Exit::kOk);
+  }
   options.json ? print_json(out) : print_table(out);
   return static_cast<int>(Exit::kOk);
 }

@@ -3,10 +3,14 @@
 
 #include <iostream>
 
+#include "cmd/measure.h"
+
 namespace ggufmill {
 
 struct TypesOptions {
   bool json = false;
+  bool measure = false;
+  MeasureOptionsText measuring;
 };
 
 // Prints every ggml type to `out`: bits per weight, values per block, whether it can be decoded and encoded, whether the encoder
