@@ -24,7 +24,7 @@ struct Tile {
   uint32_t source = 0;               // index into Plan::sources
   uint64_t first_row = 0, rows = 0;  // output rows; with a row map whole heads, so they are consecutive too
   std::vector<std::byte> raw;        // source bytes
-  std::vector<float> values;         // f32, in output row order
+  std::vector<float> values;         // f32 of a few rows
   std::vector<float> decoded;        // one row
   std::vector<float> importance;     // one matrix' columns
   std::vector<std::byte> blocks;     // encoded rows

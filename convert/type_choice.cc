@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <limits>
 #include <map>
 #include <optional>
 #include <tuple>
@@ -29,11 +30,25 @@ constexpr auto kFileTypes = std::to_array<FileTypeRow>({
 
 bool divides(GgmlType type, uint64_t row_elems) { return row_elems % info(type).block_elems == 0; }
 
-// The type that a recipe's wanted type becomes where its block does not divide the row: IQ4_NL up to 4.5 bits, else Q8_0,
-// and BF16 where 32 does not divide it either.
+// How many bits more than the smallest type of sufficient size a fallback may take for a lower error.
+constexpr double kFallbackStep = 0.25;
+
+// The type that a recipe's wanted type becomes where its block does not divide the row: of the types whose block does, with no
+// fewer bits than were wanted, the smallest size; there the one with the lowest measured error. BF16 where no block divides.
 GgmlType recipe_fallback(GgmlType wanted, uint64_t row_elems) {
-  const GgmlType small = info(wanted).bits_per_weight() <= 4.5 ? GgmlType::IQ4_NL : GgmlType::Q8_0;
-  return divides(small, row_elems) ? small : GgmlType::BF16;
+  const auto possible = [&](const Codec& c) {
+    return c.stands_in && divides(c.type, row_elems) && info(c.type).bits_per_weight() >= info(wanted).bits_per_weight();
+  };
+  double smallest = std::numeric_limits<double>::infinity();
+  for (const Codec& c : codecs()) {
+    if (possible(c)) smallest = std::min(smallest, info(c.type).bits_per_weight());
+  }
+  const Codec* best = nullptr;
+  for (const Codec& c : codecs()) {
+    if (!possible(c) || info(c.type).bits_per_weight() > smallest + kFallbackStep) continue;
+    if (best == nullptr || c.typical_error < best->typical_error) best = &c;
+  }
+  return best == nullptr ? GgmlType::BF16 : best->type;
 }
 
 // llama.cpp's converter guesses "auto" from the first matrix (shards by name, names sorted inside a shard) that has 16 bits.

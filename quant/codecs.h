@@ -28,10 +28,12 @@ struct Codec {
   EncodeFn encode;          // nullptr: decode only
   bool uses_importance;     // false for round-to-nearest types
   bool lossless_container;  // F32, F16, BF16: no blocks, no search
-  // What is minimized unless the user says otherwise; docs/quant-types.md has the figures behind the choice.
-  Objective objective = Objective::kImportance;
+  // A recipe's fallback for rows that the wanted type's block does not divide.
+  bool stands_in;
+  // What is minimized unless the user says otherwise; docs/quantization.md has the figures behind the choice.
+  Objective objective;
   // Relative RMSE on heavy-tailed weights (quant/measure/data_sets.h), flat, default effort; docs/quant-types.md. 0: exact.
-  float typical_error = 0;
+  float typical_error;
 
   // A block that lost more than this share of itself holds what the type cannot: an outlier beside values that matter.
   float coarse_error() const { return 2 * typical_error; }

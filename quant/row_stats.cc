@@ -5,44 +5,22 @@
 #include <cassert>
 #include <cmath>
 
+#include "quant/simd_targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "quant/row_stats.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+
+#ifndef GGUFMILL_QUANT_ROW_STATS_ONCE
+#define GGUFMILL_QUANT_ROW_STATS_ONCE
 namespace ggufmill {
 namespace {
 
-constexpr size_t kLanes = 8;
+constexpr size_t kStatLanes = 8;  // the documented number, whatever a vector holds
 constexpr uint32_t kInfBits = 0x7F800000;
 
-struct BlockSums {
-  double error[kLanes] = {};
-  double value[kLanes] = {};
-  double max_error[kLanes] = {};
-  uint32_t nonfinite = 0;
-};
-
 uint32_t magnitude_bits(float x) { return std::bit_cast<uint32_t>(x) & 0x7FFFFFFF; }
-
-double fold(const double (&lane)[kLanes]) {
-  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
-}
-
-void add_element(BlockSums& sums, size_t lane, float x, float y) {
-  const bool finite = magnitude_bits(x) < kInfBits && magnitude_bits(y) < kInfBits;
-  const double value = finite ? static_cast<double>(x) : 0.0;
-  const double error = finite ? static_cast<double>(y) - static_cast<double>(x) : 0.0;
-  sums.error[lane] += error * error;
-  sums.value[lane] += value * value;
-  sums.max_error[lane] = std::max(sums.max_error[lane], std::fabs(error));
-  sums.nonfinite += finite ? 0 : 1;
-}
-
-BlockSums block_sums(const float* x, const float* y, size_t count) {
-  BlockSums sums;
-  size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (size_t lane = 0; lane < kLanes; ++lane) add_element(sums, lane, x[i + lane], y[i + lane]);
-  }
-  for (size_t lane = 0; i < count; ++i, ++lane) add_element(sums, lane, x[i], y[i]);
-  return sums;
-}
 
 void count_nonfinite(RowError& row, const float* x, const float* y, size_t count) {
   for (size_t i = 0; i < count; ++i) {
@@ -56,6 +34,72 @@ void count_nonfinite(RowError& row, const float* x, const float* y, size_t count
   }
 }
 
+// Takes a block's sums into the row's.
+void add_block(RowError& row, double error, double value, double coarse_error) {
+  row.squared_error += error;
+  row.squared_value += value;
+  const double relative = error > 0 ? std::sqrt(error / value) : 0;  // infinity where value is 0
+  row.worst_block = std::max(row.worst_block, relative);
+  row.coarse_blocks += relative > coarse_error ? 1 : 0;
+}
+
+}  // namespace
+}  // namespace ggufmill
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace ggufmill {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using F64 = hn::CappedTag<double, kStatLanes>;
+using F64Vec = hn::Vec<F64>;
+constexpr size_t kStatVectors = kStatLanes / hn::MaxLanes(F64());
+
+HWY_INLINE double fold(const F64Vec (&sums)[kStatVectors]) {
+  alignas(64) double lane[kStatLanes];
+  for (size_t v = 0; v < kStatVectors; ++v) hn::Store(sums[v], F64(), lane + v * hn::Lanes(F64()));
+  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+// The whole blocks of a row: row.size() is a multiple of `step`, and that of kStatLanes. Values that are not finite count as equal
+// zeros.
+void add_blocks(std::span<const float> source, const float* decoded, size_t step, double coarse_error, RowError& row) {
+  const F64 f64;
+  const hn::Rebind<float, F64> f32;
+  const auto infinity = hn::Inf(f32);
+  auto max_error = hn::Zero(f64);
+  for (size_t start = 0; start < source.size(); start += step) {
+    F64Vec error[kStatVectors], value[kStatVectors];
+    for (size_t v = 0; v < kStatVectors; ++v) error[v] = value[v] = hn::Zero(f64);
+    auto finite = hn::Eq(infinity, infinity);
+    for (size_t i = start; i < start + step; i += kStatLanes) {
+      for (size_t v = 0; v < kStatVectors; ++v) {
+        const size_t at = i + v * hn::Lanes(f64);
+        const auto x = hn::LoadU(f32, source.data() + at), y = hn::LoadU(f32, decoded + at);
+        const auto here = hn::And(hn::Lt(hn::Abs(x), infinity), hn::Lt(hn::Abs(y), infinity));
+        finite = hn::And(finite, here);
+        const auto wide = hn::PromoteTo(f64, hn::IfThenElseZero(here, x));
+        const auto off = hn::Sub(hn::PromoteTo(f64, hn::IfThenElseZero(here, y)), wide);
+        error[v] = hn::Add(error[v], hn::Mul(off, off));
+        value[v] = hn::Add(value[v], hn::Mul(wide, wide));
+        max_error = hn::Max(max_error, hn::Abs(off));
+      }
+    }
+    add_block(row, fold(error), fold(value), coarse_error);
+    if (!hn::AllTrue(f32, finite)) count_nonfinite(row, source.data() + start, decoded + start, step);
+  }
+  row.max_error = std::max(row.max_error, hn::GetLane(hn::MaxOfLanes(f64, max_error)));
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace ggufmill
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace ggufmill {
+namespace {
+HWY_EXPORT(add_blocks);
 }  // namespace
 
 RowError row_error(std::span<const float> source, std::span<const float> decoded, uint32_t block_elems,
@@ -63,22 +107,18 @@ RowError row_error(std::span<const float> source, std::span<const float> decoded
   assert(source.size() == decoded.size() && block_elems > 0 && "one row, decoded from its own blocks");
   const size_t step = block_elems == 1 ? kFloatBlockElems : block_elems;
   RowError row;
-  for (size_t start = 0; start < source.size(); start += step) {
+  const size_t whole = step % kStatLanes == 0 ? source.size() / step * step : 0;
+  HWY_DYNAMIC_DISPATCH(add_blocks)(source.first(whole), decoded.data(), step, coarse_error, row);
+  for (size_t start = whole; start < source.size(); start += step) {  // padded with zeros, which change nothing
     const size_t count = std::min(step, source.size() - start);
-    const float* x = source.data() + start;
-    const float* y = decoded.data() + start;
-    const BlockSums sums = block_sums(x, y, count);
-    const double error = fold(sums.error);
-    const double value = fold(sums.value);
-    row.squared_error += error;
-    row.squared_value += value;
-    for (const double e : sums.max_error) row.max_error = std::max(row.max_error, e);
-    const double relative = error > 0 ? std::sqrt(error / value) : 0;  // infinity where value is 0
-    row.worst_block = std::max(row.worst_block, relative);
-    row.coarse_blocks += relative > coarse_error ? 1 : 0;
-    if (sums.nonfinite != 0) count_nonfinite(row, x, y, count);
+    float x[kFloatBlockElems] = {}, y[kFloatBlockElems] = {};
+    assert(count <= kFloatBlockElems && "only a row of floats ends with a part of a block");
+    std::copy_n(source.data() + start, count, x);
+    std::copy_n(decoded.data() + start, count, y);
+    HWY_DYNAMIC_DISPATCH(add_blocks)(std::span<const float>(x), y, kFloatBlockElems, coarse_error, row);
   }
   return row;
 }
 
 }  // namespace ggufmill
+#endif  // HWY_ONCE

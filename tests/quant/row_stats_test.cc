@@ -7,6 +7,8 @@
 #include <random>
 #include <vector>
 
+#include "tests/quant/each_target.h"
+
 namespace ggufmill {
 namespace {
 
@@ -50,10 +52,12 @@ TEST(RowError, AddsInTheOrderItPromises) {
       value += lane_sum(x2);
       worst = std::max(worst, std::sqrt(lane_sum(e2) / lane_sum(x2)));
     }
-    const RowError row = row_error(source, decoded, block_elems);
-    EXPECT_EQ(row.squared_error, error) << block_elems;
-    EXPECT_EQ(row.squared_value, value) << block_elems;
-    EXPECT_EQ(row.worst_block, worst) << block_elems;
+    on_each_simd_target([&](const std::string& target) {
+      const RowError row = row_error(source, decoded, block_elems);
+      EXPECT_EQ(row.squared_error, error) << block_elems << " " << target;
+      EXPECT_EQ(row.squared_value, value) << block_elems << " " << target;
+      EXPECT_EQ(row.worst_block, worst) << block_elems << " " << target;
+    });
   }
 }
 

