@@ -2,7 +2,10 @@
 # Which objective an encoder should minimize (quant/row_context.h): squared error times importance, or times
 # importance * sqrt(mean square + value^2). Converts the trained miniature with every matrix in one type, once with each
 # objective, and lets kld.mjs say which file is nearer to BF16 and whether by more than chance: "magnitude - importance" below
-# zero says that magnitude is better. Tensors without importance (token_embd) have the same bytes in both.
+# zero says that magnitude is better. Tensors without importance (token_embd, output) have the same bytes in both.
+#
+# One conversion is one draw: with importance that differs by 10 % at random the difference moves by about 0.5 % of the KLD,
+# which kld.mjs cannot see. A difference below 2 % needs more draws (IMATRIX) before it says anything.
 #
 # usage: bench/objective.sh [TYPE...]
 #   MILL     the program (build/ggufmill)           NODE  holds node_modules/node-llama-cpp (build/node)
