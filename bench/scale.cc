@@ -125,7 +125,14 @@ uint64_t gguf_bytes(const fs::path& folder) {
   return bytes;
 }
 
-void print(const ggufmill::WrittenCheckpoint& source, const Conversion& run, double hash_cpu, uint64_t output, uint64_t ceiling) {
+// CPU that is not the encoders', over theirs, in per cent.
+double beyond_encoders(const Conversion& run) {
+  const double encode = run.done.at("encode_cpu_seconds").get<double>();
+  return 100 * (run.cpu_seconds - encode) / encode;
+}
+
+void print(const ggufmill::WrittenCheckpoint& source, const Conversion& run, const Conversion& without_hash, double hash_cpu, uint64_t output,
+           uint64_t ceiling) {
   const double billions = static_cast<double>(source.weights) / 1e9, mib = 1024.0 * 1024.0;
   const auto gb = [](uint64_t bytes) { return static_cast<double>(bytes) / 1e9; };
   const double encode = run.done.at("encode_cpu_seconds").get<double>();
@@ -136,6 +143,9 @@ void print(const ggufmill::WrittenCheckpoint& source, const Conversion& run, dou
   std::printf("CPU               %.1f s, %.2f s per billion weights\n", run.cpu_seconds, run.cpu_seconds / billions);
   std::printf("not encoding      %.1f %% of CPU (%.2f s per billion weights)\n", 100 * (1 - encode / run.cpu_seconds),
               (run.cpu_seconds - encode) / billions);
+  std::printf("beyond encoders   %.1f %% of the encoders' CPU; %.1f %% without source hashes\n", beyond_encoders(run),
+              beyond_encoders(without_hash));
+  std::printf("a model of 550 billion weights at this rate: %.1f core-hours\n", run.cpu_seconds / billions * 550 / 3600);
   std::printf("reference         %.1f s CPU to read and hash the source on one core; the conversion takes %.1f times that,\n"
               "                  its part that is not encoding %.2f times\n",
               hash_cpu, run.cpu_seconds / hash_cpu, (run.cpu_seconds - encode) / hash_cpu);
@@ -181,8 +191,10 @@ int main(int argc, char** argv) {
     if (!recipe.empty()) command.insert(command.end(), {"--recipe", recipe});
     if (threads > 0) command.insert(command.end(), {"-j", std::to_string(threads)});
     const Conversion run = run_program(command);
+    command.insert(command.end(), {"--no-source-hash", "--force"});
+    const Conversion without_hash = run_program(command);
     const uint64_t ceiling = memory_mib << 20;
-    print(written, run, hash_cpu, gguf_bytes(fs::path(folder) / "out"), ceiling);
+    print(written, run, without_hash, hash_cpu, gguf_bytes(fs::path(folder) / "out"), ceiling);
     if (run.peak_rss_bytes > ceiling + (200u << 20)) {
       std::cerr << "scale: peak resident memory is above the ceiling + 200 MiB\n";
       exit_code = 1;

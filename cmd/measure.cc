@@ -200,11 +200,12 @@ std::vector<std::string> add_measure_options(CLI::App& app, MeasureOptionsText& 
   app.add_option("--data", o.data, "gaussian, heavy, nvfp4, separated by commas (all)")->delimiter(',');
   app.add_option("--effort", o.effort, "how long encoders search")->check(CLI::IsMember(effort_names()))->capture_default_str();
   app.add_option("--objective", o.objective, "what encoders minimize")->check(CLI::IsMember(objective_names()))->capture_default_str();
+  app.add_option("--tensor-scale", o.tensor_scale, "of NVFP4, for ours")->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--rows", o.rows, "rows of each data set, at most of each matrix")->check(CLI::Range(1, 1 << 20))->capture_default_str();
   app.add_option("--columns", o.columns, "values of a row, a multiple of 256")->check(CLI::Range(256, 1 << 20))->capture_default_str();
   app.add_option("--rounds", o.rounds, "runs of each side; 0: errors alone")->check(CLI::Range(0, 1000))->capture_default_str();
   app.add_flag("--markdown", o.markdown, "as the page docs/quant-types.md");
-  return {"peer", "source", "types", "data", "effort", "objective", "rows", "columns", "rounds", "markdown"};
+  return {"peer", "source", "types", "data", "effort", "objective", "tensor-scale", "rows", "columns", "rounds", "markdown"};
 }
 
 void measure_types(const MeasureOptionsText& options, std::ostream& out) {
@@ -216,6 +217,7 @@ void measure_types(const MeasureOptionsText& options, std::ostream& out) {
   const MeasureOptions how{.peer = peer ? &*peer : nullptr,
                            .effort = *find_effort(options.effort),
                            .objective = *find_objective(options.objective),
+                           .tensor_scale = options.tensor_scale,
                            .rounds = options.rounds};
   std::vector<Measured> all;
   for (const Codec* codec : chosen) {

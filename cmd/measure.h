@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "convert/scale_tensors.h"
 #include "quant/row_context.h"
 
 namespace CLI {
@@ -20,6 +21,7 @@ struct MeasureOptionsText {
   std::vector<std::string> data;   // gaussian, heavy, nvfp4; empty: all
   std::string effort = "default";
   std::string objective = "importance";
+  float tensor_scale = kNvfp4Scale;
   size_t rows = 32;  // of each data set, at most of each matrix
   size_t columns = 4096;
   int rounds = 5;  // runs of each side; 0: errors alone

@@ -10,7 +10,7 @@ namespace ggufmill {
 struct TypesOptions {
   bool json = false;
   bool measure = false;
-  MeasureOptionsText measuring;
+  MeasureOptionsText measuring = {};
 };
 
 // Prints every ggml type to `out`: bits per weight, values per block, whether it can be decoded and encoded, whether the encoder

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "convert/tensor_class.h"
+#include "quant/codecs.h"
 
 namespace ggufmill {
 namespace {
@@ -50,9 +51,10 @@ void add_scale_tensors(std::vector<PlannedTensor>& tensors, std::vector<Finding>
   std::vector<PlannedTensor> out;
   out.reserve(tensors.size());
   for (PlannedTensor& t : tensors) {
-    const bool scaled = t.type == GgmlType::NVFP4 && takes_scale(t.name);
-    if (t.type == GgmlType::NVFP4 && !scaled) {
-      findings.push_back({Severity::kWarning, "", t.name, "NVFP4 without a scale tensor, since llama.cpp reads none for it: less exact"});
+    const bool wanted = find_codec(t.type)->scaled, scaled = wanted && takes_scale(t.name);
+    if (wanted && !scaled) {
+      findings.push_back({Severity::kWarning, "", t.name,
+                          std::string(name(t.type)) + " without a scale tensor, since llama.cpp reads none for it: less exact"});
     }
     if (scaled) t.scale = kNvfp4Scale;
     out.push_back(std::move(t));

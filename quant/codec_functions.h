@@ -18,6 +18,10 @@ void decode_f16(Blocks blocks, std::span<float> values) noexcept;
 void decode_bf16(Blocks blocks, std::span<float> values) noexcept;
 void decode_q8_0(Blocks blocks, std::span<float> values) noexcept;
 void decode_q4_0(Blocks blocks, std::span<float> values) noexcept;
+void decode_q5_0(Blocks blocks, std::span<float> values) noexcept;
+void decode_q2_k(Blocks blocks, std::span<float> values) noexcept;
+void decode_q4_1(Blocks blocks, std::span<float> values) noexcept;
+void decode_q5_1(Blocks blocks, std::span<float> values) noexcept;
 void decode_q3_k(Blocks blocks, std::span<float> values) noexcept;
 void decode_q4_k(Blocks blocks, std::span<float> values) noexcept;
 void decode_q5_k(Blocks blocks, std::span<float> values) noexcept;
@@ -31,12 +35,22 @@ void decode_iq2_xs(Blocks blocks, std::span<float> values) noexcept;
 void decode_iq2_s(Blocks blocks, std::span<float> values) noexcept;
 void decode_iq1_s(Blocks blocks, std::span<float> values) noexcept;
 void decode_iq1_m(Blocks blocks, std::span<float> values) noexcept;
+void decode_tq1_0(Blocks blocks, std::span<float> values) noexcept;
+void decode_tq2_0(Blocks blocks, std::span<float> values) noexcept;
+void decode_q2_0(Blocks blocks, std::span<float> values) noexcept;
+void decode_q1_0(Blocks blocks, std::span<float> values) noexcept;
+void decode_mxfp4(Blocks blocks, std::span<float> values) noexcept;
+void decode_nvfp4(Blocks blocks, std::span<float> values) noexcept;
 
 void encode_f32(Row row, const RowContext& context, BlocksOut blocks) noexcept;
 void encode_f16(Row row, const RowContext& context, BlocksOut blocks) noexcept;
 void encode_bf16(Row row, const RowContext& context, BlocksOut blocks) noexcept;
 void encode_q8_0(Row row, const RowContext& context, BlocksOut blocks) noexcept;
 void encode_q4_0(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_q5_0(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_q2_k(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_q4_1(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_q5_1(Row row, const RowContext& context, BlocksOut blocks) noexcept;
 void encode_q3_k(Row row, const RowContext& context, BlocksOut blocks) noexcept;
 void encode_q4_k(Row row, const RowContext& context, BlocksOut blocks) noexcept;
 void encode_q5_k(Row row, const RowContext& context, BlocksOut blocks) noexcept;
@@ -50,6 +64,12 @@ void encode_iq2_xs(Row row, const RowContext& context, BlocksOut blocks) noexcep
 void encode_iq2_s(Row row, const RowContext& context, BlocksOut blocks) noexcept;
 void encode_iq1_s(Row row, const RowContext& context, BlocksOut blocks) noexcept;
 void encode_iq1_m(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_tq1_0(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_tq2_0(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_q2_0(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_q1_0(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_mxfp4(Row row, const RowContext& context, BlocksOut blocks) noexcept;
+void encode_nvfp4(Row row, const RowContext& context, BlocksOut blocks) noexcept;
 
 // The oracles of the vectorised paths, one value after the other.
 void decode_q8_0_scalar(Blocks blocks, std::span<float> values) noexcept;

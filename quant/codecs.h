@@ -15,7 +15,7 @@
 namespace ggufmill {
 
 // Raised by every commit that changes a byte an encoder writes; part of the plan's digest.
-inline constexpr uint32_t kEncodingVersion = 1;
+inline constexpr uint32_t kEncodingVersion = 2;
 
 // values.size() is a multiple of block_elems, blocks.size() the matching number of bytes.
 using DecodeFn = void (*)(std::span<const std::byte> blocks, std::span<float> values) noexcept;
@@ -28,6 +28,8 @@ struct Codec {
   EncodeFn encode;          // nullptr: decode only
   bool uses_importance;     // false for round-to-nearest types
   bool lossless_container;  // F32, F16, BF16: no blocks, no search
+  // The tensor's `.scale` multiplies what its blocks hold (RowContext::tensor_scale).
+  bool scaled;
   // A recipe's fallback for rows that the wanted type's block does not divide.
   bool stands_in;
   // What is minimized unless the user says otherwise; docs/quantization.md has the figures behind the choice.

@@ -5,38 +5,41 @@
 // or underflow, whatever came in, and their result is the same for x and for 2^k * x.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "quant/f16.h"
 
 namespace ggufmill {
 
+// The rare path of copy_finite: replaces what is not finite; answers the largest magnitude.
+inline float replace_not_finite(size_t count, float* values) {
+  float largest = 0;
+  for (size_t i = 0; i < count; ++i) {
+    if (std::isfinite(values[i])) largest = std::fabs(values[i]) > largest ? std::fabs(values[i]) : largest;
+  }
+  const float instead = largest > 0 ? largest : kF16Max;
+  for (size_t i = 0; i < count; ++i) {
+    if (std::isnan(values[i])) values[i] = 0;
+    if (std::isinf(values[i])) values[i] = std::copysign(largest = instead, values[i]);
+  }
+  return largest;
+}
+
 // Copies `count` values, made finite; answers their largest magnitude.
 inline float copy_finite(const float* values, size_t count, float* out) {
-  constexpr uint32_t kInfinity = 0x7F800000;
-  uint32_t largest = 0;
-  uint32_t largest_finite = 0;
+  constexpr int32_t kInfinity = 0x7F800000;
+  int32_t largest = 0;  // bits without the sign: as integers they have the order of magnitudes
   for (size_t i = 0; i < count; ++i) {
-    const uint32_t bits = std::bit_cast<uint32_t>(values[i]) & 0x7FFFFFFF;
+    const int32_t bits = std::bit_cast<int32_t>(values[i]) & 0x7FFFFFFF;
     largest = bits > largest ? bits : largest;
-    const uint32_t finite = bits < kInfinity ? bits : 0;
-    largest_finite = finite > largest_finite ? finite : largest_finite;
-    out[i] = values[i];
   }
-  if (largest < kInfinity) return std::bit_cast<float>(largest);
-  const float instead = largest_finite > 0 ? std::bit_cast<float>(largest_finite) : kF16Max;
-  float amax = std::bit_cast<float>(largest_finite);
-  for (size_t i = 0; i < count; ++i) {
-    if (std::isnan(values[i])) out[i] = 0;
-    if (std::isinf(values[i])) {
-      out[i] = std::copysign(instead, values[i]);
-      amax = instead;
-    }
-  }
-  return amax;
+  std::memcpy(out, values, count * sizeof(float));
+  return largest < kInfinity ? std::bit_cast<float>(largest) : replace_not_finite(count, out);
 }
 
 // The power of two between a block's values and its search, and the f16 rounding of a scale on the other side of it.
@@ -67,6 +70,11 @@ struct BlockUnit {
   }
 };
 
+// 2^exponent for -127 .. 127; the lowest is denormal.
+inline float power_of_two(int exponent) {
+  return std::bit_cast<float>(exponent > -127 ? static_cast<uint32_t>(exponent + 127) << 23 : uint32_t{1} << 22);
+}
+
 // copy_finite, then in place into the unit.
 inline BlockUnit load_block(const float* values, size_t count, float* out) {
   const float amax = copy_finite(values, count, out);
@@ -74,8 +82,8 @@ inline BlockUnit load_block(const float* values, size_t count, float* out) {
   if (!(amax >= BlockUnit::kSmallest)) return unit;
   unit.zero = false;
   const int exponent = static_cast<int>(std::bit_cast<uint32_t>(amax) >> 23) - 127;  // -25 .. 127
-  unit.up = std::ldexp(1.0f, exponent);
-  unit.down = std::ldexp(1.0f, -exponent);
+  unit.up = power_of_two(exponent);
+  unit.down = power_of_two(-exponent);
   for (size_t i = 0; i < count; ++i) out[i] *= unit.down;
   return unit;
 }

@@ -8,6 +8,7 @@
 #endif
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstddef>
@@ -25,11 +26,22 @@ inline constexpr size_t kEights = 32;
 
 // How long to search.
 struct Grid8Effort {
-  std::span<const float> aims;  // scales tried, as multiples of the sub-block's largest magnitude
-  int rounds;
-  int level_steps;   // neighbouring l tried per round
-  bool other_shift;  // whether the shift is tried both ways with exact points
+  std::span<const float> aims;  // scales tried, as multiples of the sub-block's weighted root mean square
+  int rounds;                   // of levels, points and d
+  int level_steps;              // neighbouring l tried per round ...
+  float least_change;           // ... where a sub-block wants its scale to change by this part of the distance between two l
+  bool other_shift;             // whether the shift is tried both ways with exact points
 };
+
+// Aims of IQ2 and IQ1. The last: one value far above the others, or all alike.
+inline constexpr std::array kIq2FewAims = {0.2f, 0.26f, 0.33f, 0.42f, 0.7f};
+inline constexpr std::array kIq2Aims = {0.22f, 0.27f, 0.32f, 0.37f, 0.43f, 0.5f, 0.7f};
+inline constexpr std::array kIq2ManyAims = {0.18f, 0.2f,  0.22f, 0.24f, 0.26f, 0.28f, 0.3f,  0.32f,
+                                            0.34f, 0.36f, 0.38f, 0.41f, 0.45f, 0.5f,  0.62f, 1.0f};
+inline constexpr std::array kIq1FewAims = {1.0f, 1.4f, 1.9f, 2.6f};
+inline constexpr std::array kIq1Aims = {0.9f, 1.2f, 1.55f, 2.0f, 2.7f};
+inline constexpr std::array kIq1ManyAims = {0.75f, 0.85f, 0.95f, 1.05f, 1.15f, 1.25f, 1.35f, 1.45f,
+                                            1.55f, 1.7f,  1.85f, 2.0f,  2.2f,  2.45f, 2.75f, 3.1f};
 
 }  // namespace ggufmill
 #endif
@@ -54,8 +66,8 @@ struct Grid8Block {
   HWY_ALIGN float row_w[256];
   HWY_ALIGN float x[8][kEights];  // lane = eight
   HWY_ALIGN float w[8][kEights];
-  HWY_ALIGN float odd[kEights];  // 1 where an eight has an odd number of minus signs that the format cannot hold, else 0
-  uint8_t minus[kEights];        // bit e: value e of the eight is negative
+  HWY_ALIGN int32_t minus[kEights];  // bit e: value e of the eight is negative
+  HWY_ALIGN float odd[kEights];      // 1 where an eight has an odd number of minus signs that the format cannot hold, else 0
 
   // row_w is set; `values` are 256.
   template <class Format>
@@ -84,20 +96,24 @@ inline void turn_eights(const float* row, float (*turned)[kEights]) {
 
 template <class Format>
 void Grid8Block::load(const float* values) {
-  for (size_t g = 0; g < kEights; ++g) {
-    unsigned bits = 0;
-    if constexpr (Format::kSigns) {
-      for (size_t e = 0; e < 8; ++e) bits |= static_cast<unsigned>(values[8 * g + e] < 0) << e;
-    }
-    minus[g] = static_cast<uint8_t>(bits);
-    odd[g] = Format::kEvenParity ? static_cast<float>(std::popcount(bits) % 2) : 0.0f;
-  }
-  for (size_t i = 0; i < 256; ++i) row_x[i] = Format::kSigns ? std::fabs(values[i]) : values[i];
-  turn_eights(row_x, x);
+  turn_eights(values, x);
   turn_eights(row_w, w);
+  for (size_t i = 0; i < 256; ++i) row_x[i] = Format::kSigns ? std::fabs(values[i]) : values[i];
+  if constexpr (!Format::kSigns) return;
+  for (size_t g = 0; g < kEights; ++g) {
+    int32_t bits = 0, count = 0;
+    for (size_t e = 0; e < 8; ++e) {
+      const int32_t negative = x[e][g] < 0 ? 1 : 0;
+      bits |= negative << e;
+      count += negative;
+      x[e][g] = std::fabs(x[e][g]);
+    }
+    minus[g] = bits;
+    odd[g] = Format::kEvenParity ? static_cast<float>(count & 1) : 0.0f;
+  }
 }
 
-// Puts into every lane the sum (the largest) of the lanes of its sub-block of 1, 2 or 4 eights.
+// Puts into every lane the sum of the lanes of its sub-block of 1, 2 or 4 eights.
 template <size_t kGroups>
 HWY_INLINE void sum_sub_blocks(Lanes32& v) {
   static_assert(kGroups == 1 || kGroups == 2 || kGroups == 4);
@@ -116,15 +132,6 @@ HWY_INLINE void sum_sub_blocks(Lanes32& v) {
     hn::Store(sum, d, v.lane + first);
   }
 #endif
-}
-
-template <size_t kGroups>
-HWY_INLINE void max_of_sub_blocks(Lanes32& v) {
-  for (size_t first = 0; first < kEights; first += kGroups) {
-    float largest = 0;
-    for (size_t l = first; l < first + kGroups; ++l) largest = std::max(largest, v.lane[l]);
-    for (size_t l = first; l < first + kGroups; ++l) v.lane[l] = largest;
-  }
 }
 
 // Weighted squared error less that of zeros.

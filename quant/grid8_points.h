@@ -1,7 +1,7 @@
 // The codebooks of IQ2_XXS, IQ2_XS, IQ2_S (256, 512, 1024 points) and of IQ1_S and IQ1_M (2048 points): eights of three levels.
 //
-// A point is a number below 3^8 = 6561 whose digits in base 3, the lowest first, are the levels of elements 0 .. 7. A level stands
-// for 8, 25, 43 in IQ2 and for -1, 0, 1 in IQ1. Points stand in the order of their indices, which is ascending.
+// A point is a number below 3^8 = 6561 whose digits in base 3, the lowest first, are the levels of elements 0 .. 7. A level
+// stands for 8, 25, 43 in IQ2 and for -1, 0, 1 in IQ1. Points stand in the order of their indices, which is ascending.
 // The numbers are the format's: iq2xxs_grid, iq2xs_grid, iq2s_grid, iq1s_grid of ggml-common.h, llama.cpp b10573.
 #pragma once
 

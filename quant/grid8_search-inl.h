@@ -15,8 +15,7 @@
 //   kEfforts                 how long each effort searches
 //
 // 1. Lane = eight: over a range of scales, the point nearest to the cell of x / scale, one table lookup; the sums of the eights
-// of
-//    a sub-block say which scale fits best.
+//    of a sub-block say which scale fits best.
 // 2. Lane = candidate d: with those points fixed, the weighted error of each d with its best l is a sum of quadratics.
 // 3. For every eight the best point of the whole codebook at the scale that it will really have (grid8_point-inl.h).
 //    Neighbouring l and the other shift are tried in the same way, where the effort allows.
@@ -34,6 +33,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 #include "hwy/highway.h"
 #include "quant/finite_block.h"
@@ -83,18 +83,23 @@ HWY_INLINE void nearest_points_of_both_shifts(const Grid8Block& block, const Lan
 // Step 1: the sums of each sub-block at its best scale, in all its lanes; the shifts that go with them.
 template <class Format>
 void scan_scales(const Grid8Block& block, std::span<const float> aims, Grid8Sums& best, Lanes32& best_shift) {
-  Lanes32 largest, scale, shift;
+  Lanes32 weight, size, scale, shift;  // size: mean square, then its root
   Grid8Sums sums;
   for (size_t l = 0; l < kEights; ++l) {
-    largest.lane[l] = 0;
-    for (size_t e = 0; e < 8; ++e) largest.lane[l] = std::max(largest.lane[l], std::fabs(block.x[e][l]));
+    weight.lane[l] = size.lane[l] = 0;
+    for (size_t e = 0; e < 8; ++e) {
+      weight.lane[l] += block.w[e][l];
+      size.lane[l] += block.w[e][l] * block.x[e][l] * block.x[e][l];
+    }
     best.xq.lane[l] = 0;
     best.qq.lane[l] = 1;
     shift.lane[l] = best_shift.lane[l] = Format::kShift;
   }
-  max_of_sub_blocks<Format::kGroups>(largest);
+  sum_sub_blocks<Format::kGroups>(weight);
+  sum_sub_blocks<Format::kGroups>(size);
+  for (size_t l = 0; l < kEights; ++l) size.lane[l] = std::sqrt(size.lane[l] / weight.lane[l]);
   for (const float aim : aims) {
-    for (size_t l = 0; l < kEights; ++l) scale.lane[l] = largest.lane[l] * aim;
+    for (size_t l = 0; l < kEights; ++l) scale.lane[l] = size.lane[l] * aim;
     if constexpr (Format::kShift != 0) {
       nearest_points_of_both_shifts<Format>(block, scale, sums, shift);
     } else {
@@ -121,46 +126,56 @@ struct Grid8Choice {
   Grid8Points points;
 };
 
+// The d of `tried` whose best levels give the least error.
+template <class Format, size_t kTries>
+HWY_INLINE float best_of_d(const float (&tried)[kTries], const Grid8Sums& sums, const Lanes32& wanted) {
+  HWY_ALIGN float error[kTries];
+  const hn::CappedTag<float, kTries> d;
+  for (size_t k = 0; k < kTries; k += hn::Lanes(d)) {
+    const auto step = hn::Load(d, tried + k);
+    const auto half_inverse = hn::Div(hn::Set(d, 0.5f), step);
+    auto sum = hn::Zero(d);
+    for (size_t lane = 0; lane < kEights; lane += Format::kGroups) {
+      const auto want = hn::Set(d, wanted.lane[lane]);
+      const auto aim = hn::Sub(hn::Mul(want, half_inverse), hn::Set(d, 0.5f));
+      const auto level = hn::Min(hn::Max(hn::Round(aim), hn::Zero(d)), hn::Set(d, static_cast<float>(Format::kTopLevel)));
+      const auto scale = hn::Mul(step, hn::Add(hn::Add(level, level), hn::Set(d, 1.0f)));
+      // qq * (scale - wanted)^2 less a constant
+      const auto off = hn::Sub(scale, want);
+      sum = hn::Add(sum, hn::Mul(hn::Set(d, sums.qq.lane[lane]), hn::Mul(off, off)));
+    }
+    hn::Store(sum, d, error + k);
+  }
+  return tried[std::min_element(error, error + kTries) - error];
+}
+
 // Step 2: d and levels. `sums` are of sub-blocks, equal in all their lanes. False where no sub-block wants anything.
 template <class Format>
 bool choose_d_and_levels(const Grid8Sums& sums, const BlockUnit& unit, Grid8Choice& choice) {
-  constexpr size_t kTries = 32, kSubBlocks = kEights / Format::kGroups;
+  constexpr size_t kTries = 16;
   constexpr float kTop = Format::kTopLevel;
-  float wanted[kSubBlocks], largest = 0;
-  for (size_t j = 0; j < kSubBlocks; ++j) {
-    const size_t lane = j * Format::kGroups;
-    wanted[j] = sums.xq.lane[lane] / sums.qq.lane[lane];
-    if (!(wanted[j] > 0)) wanted[j] = 0;
-    largest = std::max(largest, wanted[j]);
+  Lanes32 wanted;
+  float largest = 0;
+  for (size_t l = 0; l < kEights; ++l) {
+    const float scale = sums.xq.lane[l] / sums.qq.lane[l];
+    wanted.lane[l] = scale > 0 ? scale : 0;
   }
+  for (size_t l = 0; l < kEights; ++l) largest = std::max(largest, wanted.lane[l]);
   if (!(largest > 0)) return false;
-  HWY_ALIGN float tried[kTries], error[kTries];
+  HWY_ALIGN float tried[kTries];
   for (size_t k = 0; k < kTries; ++k) {
     tried[k] = largest * (1 / (2 * kTop + 1)) * (Format::kFirstD + Format::kStepD * static_cast<float>(k));
   }
   if (largest * unit.up < 0x1p-9f) {  // f16 is coarse there
     for (float& d : tried) d = unit.rounded(d);
   }
-  const hn::CappedTag<float, 16> d;
-  for (size_t k = 0; k < kTries; k += hn::Lanes(d)) {
-    const auto step = hn::Load(d, tried + k);
-    const auto half_inverse = hn::Div(hn::Set(d, 0.5f), step);
-    auto sum = hn::Zero(d);
-    for (size_t j = 0; j < kSubBlocks; ++j) {
-      const auto aim = hn::Sub(hn::Mul(hn::Set(d, wanted[j]), half_inverse), hn::Set(d, 0.5f));
-      const auto level = hn::Min(hn::Max(hn::Round(aim), hn::Zero(d)), hn::Set(d, kTop));
-      const auto scale = hn::Mul(step, hn::Add(hn::Add(level, level), hn::Set(d, 1.0f)));
-      // qq * (scale - wanted)^2 less a constant
-      const auto off = hn::Sub(scale, hn::Set(d, wanted[j]));
-      sum = hn::Add(sum, hn::Mul(hn::Set(d, sums.qq.lane[j * Format::kGroups]), hn::Mul(off, off)));
-    }
-    hn::Store(sum, d, error + k);
-  }
-  choice.d = unit.rounded(tried[std::min_element(error, error + kTries) - error]);
+  choice.d = unit.rounded(best_of_d<Format>(tried, sums, wanted));
   if (!(choice.d > 0)) return false;
-  for (size_t lane = 0; lane < kEights; ++lane) {
-    const float level = std::nearbyint(0.5f * wanted[lane / Format::kGroups] / choice.d - 0.5f);
-    choice.level.lane[lane] = std::clamp(level, 0.0f, kTop);
+  const Grid8Tag d;
+  const auto half_inverse = hn::Set(d, 0.5f / choice.d);
+  for (size_t first = 0; first < kEights; first += hn::Lanes(d)) {
+    const auto aim = hn::Sub(hn::Mul(hn::Load(d, wanted.lane + first), half_inverse), hn::Set(d, 0.5f));
+    hn::Store(hn::Min(hn::Max(hn::Round(aim), hn::Zero(d)), hn::Set(d, kTop)), d, choice.level.lane + first);
   }
   return true;
 }
@@ -176,11 +191,19 @@ void sub_block_sums(const Grid8Points& points, Grid8Sums& sums) {
 
 // d by least squares for the points and levels of `choice`, and its gain.
 inline void refit_and_score(const BlockUnit& unit, Grid8Choice& choice) {
+  constexpr size_t kPartial = 8;  // sums side by side
+  float numerators[kPartial] = {}, denominators[kPartial] = {};
+  for (size_t first = 0; first < kEights; first += kPartial) {
+    for (size_t p = 0; p < kPartial; ++p) {
+      const float factor = 2 * choice.level.lane[first + p] + 1;
+      numerators[p] += factor * choice.points.xq.lane[first + p];
+      denominators[p] += factor * factor * choice.points.qq.lane[first + p];
+    }
+  }
   float numerator = 0, denominator = 0;
-  for (size_t lane = 0; lane < kEights; ++lane) {
-    const float factor = 2 * choice.level.lane[lane] + 1;
-    numerator += factor * choice.points.xq.lane[lane];
-    denominator += factor * factor * choice.points.qq.lane[lane];
+  for (size_t p = 0; p < kPartial; ++p) {
+    numerator += numerators[p];
+    denominator += denominators[p];
   }
   if (numerator > 0 && denominator > 0) choice.d = unit.rounded(numerator / denominator);
   choice.gain = choice.d * (2 * numerator - choice.d * denominator);
@@ -207,20 +230,27 @@ void take_better(const Grid8Points& other, const Lanes32& other_level, Grid8Choi
   }
 }
 
-// Step 3's neighbours: the next l on the side on which the points of a sub-block want their scale.
+// Step 3's neighbours: the next l on the side on which the points of a sub-block want their scale, where they want it to change
+// by more than `least_change` of the distance between two l.
 template <class Format>
-void try_next_level(const Grid8Block& block, Grid8Choice& choice) {
+void try_next_level(const Grid8Block& block, float least_change, Grid8Choice& choice) {
   Grid8Sums sums;
   sub_block_sums<Format>(choice.points, sums);
-  Lanes32 level;
-  for (size_t lane = 0; lane < kEights; ++lane) {
-    const float now = choice.level.lane[lane];
-    const bool more = sums.xq.lane[lane] > choice.d * (2 * now + 1) * sums.qq.lane[lane];
-    level.lane[lane] = std::clamp(more ? now + 1 : now - 1, 0.0f, static_cast<float>(Format::kTopLevel));
-  }
+  const float step = 2 * choice.d, least = least_change * step;
   Grid8Points points = choice.points;
-  set_scales(choice.d, level, points.scale);
+  Lanes32 level;
+  for (size_t l = 0; l < kEights; ++l) {
+    const float now = choice.level.lane[l];
+    const float scale = choice.d * (2 * now + 1), off = sums.xq.lane[l] / sums.qq.lane[l] - scale;
+    const float next = off > least ? now + 1 : off < -least ? now - 1 : now;
+    level.lane[l] = std::min(std::max(next, 0.0f), static_cast<float>(Format::kTopLevel));
+    // A scale of 0 leaves nothing to search.
+    points.scale.lane[l] = level.lane[l] == now ? 0 : choice.d * (2 * level.lane[l] + 1);
+  }
   find_points<Format>(block, points);
+  for (size_t l = 0; l < kEights; ++l) {
+    if (points.scale.lane[l] == 0) points.cost.lane[l] = std::numeric_limits<float>::max();
+  }
   take_better<Format::kGroups>(points, level, choice);
 }
 
@@ -250,7 +280,7 @@ void search_eights(const Grid8Block& block, const BlockUnit& unit, Effort effort
     if constexpr (Format::kShift != 0) {
       if (plan.other_shift) try_other_shift<Format>(block, choice);
     }
-    for (int step = 0; step < plan.level_steps; ++step) try_next_level<Format>(block, choice);
+    for (int step = 0; step < plan.level_steps; ++step) try_next_level<Format>(block, plan.least_change, choice);
     refit_and_score(unit, choice);
     if (choice.gain > best.gain) best = choice;
     sub_block_sums<Format>(choice.points, sums);

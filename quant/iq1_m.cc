@@ -1,11 +1,10 @@
 // IQ1_M: 1.75 bits per weight. x = d*(2l+1) * (q +- 1/8); 256 values per super-block, 16 sub-blocks of 16; q = -1, 0, 1 are
 // points of a codebook of 2048 eights (grid8.h).
+// d is an f16, scale of the levels.
 //   byte 0    low     32 x u8  low 8 bits of the 32 point indices
-//        32   high    16 x u8  eight 2k in the low nibble of byte k, 2k+1 in the high one: bits 0 .. 2 = bits 8 .. 10 of the
-//        index,
-//                              bit 3: the shift is -1/8
-//        48   l       4 x u16  bits 3k .. 3k+2 of word i: level l of sub-block 4i + k; bits 12 .. 15: bits 4i .. 4i+3 of d, an
-//        f16
+//        32   high    16 x u8  eight 2k in the low nibble of byte k, 2k+1 in the high one: bits 0 .. 2 = bits 8 .. 10 of
+//                              the index, bit 3: the shift is -1/8
+//        48   l       4 x u16  bits 3k .. 3k+2 of word i: level l of sub-block 4i + k; bits 12 .. 15: bits 4i .. 4i+3 of d
 // Format: ggml-common.h, llama.cpp b10573.
 // Encoding: grid8_search-inl.h, weighted by importance (row_weights.h). NaN, infinity and range: finite_block.h. There is no
 // zero: zeros beside other values become +-d/8 at best. A super-block of zeros has d = 0 and points of zeros, so that it
@@ -41,18 +40,14 @@ struct Iq1M {
   static constexpr size_t kZeroCell = 3280;  // 0 eight times
   static constexpr float kShift = 0.125f;
   static constexpr size_t kShiftGroups = 1;
-  static constexpr float kFirstD = 0.9f, kStepD = 0.05f;
+  static constexpr float kFirstD = 0.9f, kStepD = 0.1f;
   static const Grid8<kPoints>& grid() { return kIq1Grid; }
   static const int32_t* nearest() { return kIq1Nearest; }
 
-  static constexpr float kFewAims[] = {0.4f, 0.5f, 0.6f, 0.75f};
-  static constexpr float kAims[] = {0.35f, 0.42f, 0.48f, 0.54f, 0.6f, 0.68f, 0.78f, 0.9f};
-  static constexpr float kManyAims[] = {0.3f,  0.35f, 0.4f,  0.44f, 0.48f, 0.52f, 0.56f, 0.6f,
-                                        0.64f, 0.68f, 0.72f, 0.78f, 0.84f, 0.9f,  0.95f, 1.0f};
   static constexpr Grid8Effort kEfforts[] = {
-      {kFewAims, 1, 0, false},
-      {kAims, 2, 0, false},
-      {kManyAims, 4, 2, true},
+      {kIq1FewAims, 1, 0, 0, false},  // fast
+      {kIq1Aims, 1, 0, 0, false},     // default
+      {kIq1ManyAims, 4, 2, 0, true},  // max
   };
 };
 
@@ -95,6 +90,7 @@ HWY_EXPORT(encode_iq1_m_row);
 void decode_iq1_m(Blocks blocks, std::span<float> values) noexcept {
   const std::byte* block = blocks.data();
   float* y = values.data();
+  constexpr float kShifts[2] = {Iq1M::kShift, -Iq1M::kShift};
   for (size_t b = 0; b < values.size() / Iq1M::kElems; ++b, block += Iq1M::kBytes) {
     uint16_t words[4];
     unsigned d_bits = 0;
@@ -103,12 +99,17 @@ void decode_iq1_m(Blocks blocks, std::span<float> values) noexcept {
       d_bits |= static_cast<unsigned>(words[i] >> 12) << (4 * i);
     }
     const float d = f16_to_f32(static_cast<uint16_t>(d_bits));
-    for (size_t g = 0; g < 32; ++g, y += 8) {
-      const float scale = d * static_cast<float>(2 * (words[g / 8] >> (g / 2 % 4 * 3) & 7) + 1);
-      const unsigned high = std::to_integer<unsigned>(block[Iq1M::kHighAt + g / 2]) >> (g % 2 * 4) & 15;
-      const float shift = (high & 8) != 0 ? -Iq1M::kShift : Iq1M::kShift;
-      const Grid8Values& point = kIq1Values[std::to_integer<unsigned>(block[Iq1M::kLowAt + g]) | (high & 7) << 8];
-      for (size_t e = 0; e < 8; ++e) y[e] = scale * (point[e] + shift);
+    for (size_t j = 0; j < 16; ++j) {
+      const float scale = d * static_cast<float>(2 * (words[j / 4] >> (j % 4 * 3) & 7) + 1);
+      const unsigned both = std::to_integer<unsigned>(block[Iq1M::kHighAt + j]);
+      for (size_t k = 0; k < 2; ++k, y += 8) {
+        const unsigned high = both >> (4 * k);
+        const float shift = kShifts[high >> 3 & 1];
+        const Grid8Values& point = kIq1Values[std::to_integer<unsigned>(block[Iq1M::kLowAt + 2 * j + k]) | (high & 7) << 8];
+        Grid8Values value;
+        for (size_t e = 0; e < 8; ++e) value[e] = scale * (point[e] + shift);
+        std::copy(value.begin(), value.end(), y);
+      }
     }
   }
 }

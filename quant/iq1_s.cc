@@ -2,9 +2,8 @@
 // points of a codebook of 2048 eights (grid8.h).
 //   byte 0    d       f16      scale of the levels
 //        2    low     32 x u8  low 8 bits of the 32 point indices
-//        34   s       8 x u16  per sub-block: bits 3k .. 3k+2 = bits 8 .. 10 of the index of its point k, bits 12 .. 14 = level
-//        l,
-//                              bit 15: the shift is -1/8
+//        34   s       8 x u16  per sub-block: bits 3k .. 3k+2 = bits 8 .. 10 of the index of its point k, bits 12 .. 14 =
+//                              level l, bit 15: the shift is -1/8
 // Format: ggml-common.h, llama.cpp b10573.
 // Encoding: grid8_search-inl.h, weighted by importance (row_weights.h). NaN, infinity and range: finite_block.h. There is no
 // zero: zeros beside other values become +-d/8 at best. A super-block of zeros has d = 0 and points of zeros, so that it
@@ -40,18 +39,14 @@ struct Iq1S {
   static constexpr size_t kZeroCell = 3280;  // 0 eight times
   static constexpr float kShift = 0.125f;
   static constexpr size_t kShiftGroups = 4;
-  static constexpr float kFirstD = 0.9f, kStepD = 0.05f;
+  static constexpr float kFirstD = 0.9f, kStepD = 0.1f;
   static const Grid8<kPoints>& grid() { return kIq1Grid; }
   static const int32_t* nearest() { return kIq1Nearest; }
 
-  static constexpr float kFewAims[] = {0.4f, 0.5f, 0.6f, 0.75f};
-  static constexpr float kAims[] = {0.35f, 0.42f, 0.48f, 0.54f, 0.6f, 0.68f, 0.78f, 0.9f};
-  static constexpr float kManyAims[] = {0.3f,  0.35f, 0.4f,  0.44f, 0.48f, 0.52f, 0.56f, 0.6f,
-                                        0.64f, 0.68f, 0.72f, 0.78f, 0.84f, 0.9f,  0.95f, 1.0f};
   static constexpr Grid8Effort kEfforts[] = {
-      {kFewAims, 1, 0, false},
-      {kAims, 1, 0, false},
-      {kManyAims, 4, 2, true},
+      {kIq1FewAims, 1, 0, 0, false},  // fast
+      {kIq1Aims, 1, 0, 0, false},     // default
+      {kIq1ManyAims, 4, 2, 0, true},  // max
   };
 };
 
@@ -104,7 +99,9 @@ void decode_iq1_s(Blocks blocks, std::span<float> values) noexcept {
       for (size_t k = 0; k < 4; ++k, y += 8) {
         const Grid8Values& point =
             kIq1Values[std::to_integer<unsigned>(block[Iq1S::kLowAt + 4 * j + k]) | (packed >> (3 * k) & 7) << 8];
-        for (size_t e = 0; e < 8; ++e) y[e] = scale * (point[e] + shift);
+        Grid8Values value;
+        for (size_t e = 0; e < 8; ++e) value[e] = scale * (point[e] + shift);
+        std::copy(value.begin(), value.end(), y);
       }
     }
   }

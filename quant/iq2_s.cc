@@ -8,8 +8,6 @@
 // Format: ggml-common.h, llama.cpp b10573.
 // Encoding: grid8_search-inl.h, weighted by importance (row_weights.h). NaN, infinity and range: finite_block.h. The codebook
 // has no zero: zeros beside other values become +-d. A super-block of zeros is all zero bytes.
-#include <algorithm>
-
 #include "quant/codec_functions.h"
 #include "quant/f16.h"
 #include "quant/simd_targets.h"
@@ -39,18 +37,14 @@ struct Iq2S {
   static constexpr size_t kZeroCell = 0;
   static constexpr float kShift = 0;
   static constexpr size_t kShiftGroups = 1;
-  static constexpr float kFirstD = 0.9f, kStepD = 0.032f;
+  static constexpr float kFirstD = 0.9f, kStepD = 0.064f;
   static const Grid8<kPoints>& grid() { return kIq2SGrid; }
   static const int32_t* nearest() { return kIq2SNearest; }
 
-  static constexpr float kFewAims[] = {0.14f, 0.18f, 0.22f, 0.27f};
-  static constexpr float kAims[] = {0.11f, 0.14f, 0.165f, 0.19f, 0.215f, 0.24f, 0.28f, 0.34f};
-  static constexpr float kManyAims[] = {0.10f, 0.12f, 0.14f, 0.15f, 0.16f, 0.17f, 0.18f, 0.19f,
-                                        0.20f, 0.21f, 0.22f, 0.24f, 0.26f, 0.28f, 0.31f, 0.36f};
   static constexpr Grid8Effort kEfforts[] = {
-      {kFewAims, 1, 0, false},
-      {kAims, 1, 0, false},
-      {kManyAims, 4, 2, false},
+      {kIq2FewAims, 1, 0, 0, false},     // fast
+      {kIq2FewAims, 1, 1, 0.5f, false},  // default
+      {kIq2ManyAims, 4, 2, 0, false},    // max
   };
 };
 

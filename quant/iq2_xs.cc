@@ -7,8 +7,6 @@
 // ggml-common.h, llama.cpp b10573.
 // Encoding: grid8_search-inl.h, weighted by importance (row_weights.h). NaN, infinity and range: finite_block.h. The codebook
 // has no zero: zeros beside other values become +-d. A super-block of zeros is all zero bytes.
-#include <algorithm>
-
 #include "quant/codec_functions.h"
 #include "quant/f16.h"
 #include "quant/simd_targets.h"
@@ -38,18 +36,14 @@ struct Iq2Xs {
   static constexpr size_t kZeroCell = 0;
   static constexpr float kShift = 0;
   static constexpr size_t kShiftGroups = 1;
-  static constexpr float kFirstD = 0.9f, kStepD = 0.032f;
+  static constexpr float kFirstD = 0.9f, kStepD = 0.064f;
   static const Grid8<kPoints>& grid() { return kIq2XsGrid; }
   static const int32_t* nearest() { return kIq2XsNearest; }
 
-  static constexpr float kFewAims[] = {0.14f, 0.18f, 0.22f, 0.27f};
-  static constexpr float kAims[] = {0.11f, 0.14f, 0.165f, 0.19f, 0.215f, 0.24f, 0.28f, 0.34f};
-  static constexpr float kManyAims[] = {0.10f, 0.12f, 0.14f, 0.15f, 0.16f, 0.17f, 0.18f, 0.19f,
-                                        0.20f, 0.21f, 0.22f, 0.24f, 0.26f, 0.28f, 0.31f, 0.36f};
   static constexpr Grid8Effort kEfforts[] = {
-      {kFewAims, 1, 0, false},
-      {kAims, 2, 1, false},
-      {kManyAims, 4, 2, false},
+      {kIq2FewAims, 1, 0, 0, false},   // fast
+      {kIq2Aims, 2, 1, 0.3f, false},   // default
+      {kIq2ManyAims, 4, 2, 0, false},  // max
   };
 };
 
@@ -65,7 +59,7 @@ inline void pack_iq2_xs(uint16_t d, const Grid8Block& values, const Grid8Choice&
   store_u16(block, d);
   for (size_t g = 0; g < kEights; ++g) {
     const auto code = choice.points.code[g];
-    unsigned minus = values.minus[g];
+    uint32_t minus = static_cast<uint32_t>(values.minus[g]);
     if (values.odd[g] != 0) minus ^= 1u << flipped_value<Iq2Xs>(values, g, code);
     const uint32_t packed = static_cast<uint32_t>(code) >> 16 | (minus & 127) << 9;
     store_u16(block + Iq2Xs::kPointsAt + 2 * g, static_cast<uint16_t>(packed));

@@ -1,15 +1,12 @@
 // IQ2_XXS: 2.0625 bits per weight. x = d*(2l+1)/8 * +-magnitude; 256 values per super-block, 8 sub-blocks of 32; magnitudes 8,
 // 25, 43 are points of a codebook of 256 eights (grid8.h).
 //   byte 0    d       f16       scale of the levels
-//        2    s       8 x 8 u8  per sub-block: bytes 0 .. 3 = point indices of its eights; then a u32: bits 7k .. 7k+6 = signs
-//        of
-//                               values 0 .. 6 of eight k, bits 28 .. 31 = level l
+//        2    s       8 x 8 u8  per sub-block: bytes 0 .. 3 = point indices of its eights; then a u32: bits 7k .. 7k+6 =
+//                               signs of values 0 .. 6 of eight k, bits 28 .. 31 = level l
 // A set bit is a minus. The sign of the last of 8 values is not stored: it makes the number of minus signs even. Format:
 // ggml-common.h, llama.cpp b10573.
 // Encoding: grid8_search-inl.h, weighted by importance (row_weights.h). NaN, infinity and range: finite_block.h. The codebook
 // has no zero: zeros beside other values become +-d. A super-block of zeros is all zero bytes.
-#include <algorithm>
-
 #include "quant/codec_functions.h"
 #include "quant/f16.h"
 #include "quant/simd_targets.h"
@@ -39,19 +36,14 @@ struct Iq2Xxs {
   static constexpr size_t kZeroCell = 0;
   static constexpr float kShift = 0;
   static constexpr size_t kShiftGroups = 1;
-  static constexpr float kFirstD = 0.9f, kStepD = 0.032f;
+  static constexpr float kFirstD = 0.9f, kStepD = 0.064f;
   static const Grid8<kPoints>& grid() { return kIq2XxsGrid; }
   static const int32_t* nearest() { return kIq2XxsNearest; }
 
-  // The last: a row of equal values, which have no point of 25s or 43s.
-  static constexpr float kFewAims[] = {0.14f, 0.18f, 0.22f, 0.27f, 1.0f};
-  static constexpr float kAims[] = {0.11f, 0.14f, 0.165f, 0.19f, 0.215f, 0.24f, 0.28f, 0.34f, 1.0f};
-  static constexpr float kManyAims[] = {0.10f, 0.12f, 0.14f, 0.15f, 0.16f, 0.17f, 0.18f, 0.19f, 0.20f,
-                                        0.21f, 0.22f, 0.24f, 0.26f, 0.28f, 0.31f, 0.36f, 1.0f};
   static constexpr Grid8Effort kEfforts[] = {
-      {kFewAims, 1, 0, false},
-      {kAims, 2, 1, false},
-      {kManyAims, 4, 2, false},
+      {kIq2FewAims, 1, 0, 0, false},   // fast
+      {kIq2Aims, 1, 1, 0.2f, false},   // default
+      {kIq2ManyAims, 4, 2, 0, false},  // max
   };
 };
 
@@ -68,7 +60,7 @@ inline void pack_iq2_xxs(uint16_t d, const Grid8Block& values, const Grid8Choice
   uint32_t packed = 0;
   for (size_t g = 0; g < kEights; ++g) {
     const auto code = choice.points.code[g];
-    unsigned minus = values.minus[g];
+    uint32_t minus = static_cast<uint32_t>(values.minus[g]);
     if (values.odd[g] != 0) minus ^= 1u << flipped_value<Iq2Xxs>(values, g, code);
     std::byte* sub_block = block + Iq2Xxs::kSubBlocksAt + 8 * (g / 4);
     sub_block[g % 4] = static_cast<std::byte>(code >> 16);

@@ -17,43 +17,45 @@ namespace ggufmill {
 struct Iq3Grid {
   std::span<const uint16_t> points;
   std::span<const std::array<float, 4>> values;  // of each point
+  std::span<const uint32_t> packed;              // the same, a byte each, element 0 in the lowest
   std::array<uint8_t, 8> magnitudes;
   uint8_t unit;  // of the cells: level l is the cell around unit * (2l + 1)
 
   uint8_t magnitude(uint16_t point, size_t element) const { return magnitudes[point >> (3 * element) & 7]; }
 };
 
-// Four values at once: row s has -1 where bit e of s is set, else 1.
-inline constexpr std::array<std::array<float, 4>, 16> kIq3Signs = [] {
-  std::array<std::array<float, 4>, 16> rows{};
-  for (size_t s = 0; s < 16; ++s) {
-    for (size_t e = 0; e < 4; ++e) rows[s][e] = (s >> e & 1) != 0 ? -1.0f : 1.0f;
-  }
-  return rows;
-}();
-
 extern const Iq3Grid kIq3SGrid;
 extern const Iq3Grid kIq3XxsGrid;
 
-// For each of the 4096 cells (4 levels, as a point) the 16 points nearest to its middle, the nearest first; ties by index. Printed at
-// build time by tables/make_iq3_tables.cc.
+// For each of the 4096 cells (4 levels, as a point) the 16 points nearest to its middle, the nearest first; ties by index.
+// Printed at build time by tables/make_iq3_tables.cc.
 struct Iq3Neighbours {
   static constexpr size_t kCells = 4096;
   static constexpr size_t kNear = 16;
 
-  // Per point 4 signed bytes, element 0 in the lowest: how far its magnitudes lie from the middle of the cell, in steps of
-  // `kIq3SStep` or `kIq3XxsStep`.
+  // Per point 4 signed bytes, element 0 in the lowest: how far its magnitudes lie from the middle of the cell, in steps.
   alignas(64) uint32_t offsets[kCells][kNear];
-  alignas(64) uint32_t nearest[kCells];  // the 4 magnitudes of the nearest point, a byte each
+  alignas(64) uint32_t nearest[kCells];  // the 4 magnitudes of the nearest point in steps, a byte each
   uint16_t index[kCells];                // of the point whose levels are the cell's; kNoPoint where there is none
   static constexpr uint16_t kNoPoint = 0xFFFF;
 };
 
-// What divides every distance of a magnitude from the middle of a cell.
-inline constexpr int kIq3SStep = 1;
-inline constexpr int kIq3XxsStep = 2;
-
 extern const Iq3Neighbours kIq3SNeighbours;
 extern const Iq3Neighbours kIq3XxsNeighbours;
+
+// What the search must know of a codebook at compile time. Magnitudes and their distances from the middles of cells are whole
+// numbers of steps.
+struct Iq3SSteps {
+  static constexpr float kUnit = 1, kStep = 1;
+  static constexpr int kStepsPerLevelLog2 = 1;
+  static constexpr bool kEvenParity = false;  // of the signs of 8 values
+  static const Iq3Neighbours& near() { return kIq3SNeighbours; }
+};
+struct Iq3XxsSteps {
+  static constexpr float kUnit = 4, kStep = 2;
+  static constexpr int kStepsPerLevelLog2 = 2;
+  static constexpr bool kEvenParity = true;
+  static const Iq3Neighbours& near() { return kIq3XxsNeighbours; }
+};
 
 }  // namespace ggufmill

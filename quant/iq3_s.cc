@@ -8,7 +8,6 @@
 // Format: ggml-common.h, llama.cpp b10573.
 // Encoding: iq3_search-inl.h, weighted by importance (row_weights.h). NaN, infinity and range: finite_block.h. The codebook has
 // no zero: zeros beside other values become +-d. A super-block of zeros is all zero bytes.
-#include <cstring>
 
 #include "quant/codec_functions.h"
 #include "quant/f16.h"
@@ -18,6 +17,7 @@
 #define HWY_TARGET_INCLUDE "quant/iq3_s.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "quant/iq3_decode-inl.h"
 #include "quant/iq3_search-inl.h"
 
 #ifndef GGUFMILL_QUANT_IQ3_S_ONCE
@@ -40,27 +40,42 @@ HWY_BEFORE_NAMESPACE();
 namespace ggufmill {
 namespace HWY_NAMESPACE {
 
-inline void pack_iq3_s(uint16_t d, const Iq3Choice& choice, std::byte* block) {
-  std::memset(block, 0, kS3Bytes);
-  store_u16(block, d);
-  for (size_t k = 0; k < 64; ++k) {
-    block[kS3LowAt + k] = static_cast<std::byte>(choice.point[k] & 255);
-    block[kS3HighAt + k / 8] |= static_cast<std::byte>((choice.point[k] >> 8) << (k % 8));
-  }
-  for (size_t m = 0; m < 32; ++m) block[kS3SignsAt + m] = static_cast<std::byte>(choice.minus[m / 4] >> (m % 4 * 8) & 255);
-  for (size_t j = 0; j < 8; ++j)
-    block[kS3LevelsAt + j / 2] |= static_cast<std::byte>(static_cast<unsigned>(choice.level[j]) << (j % 2 * 4));
-}
+struct Iq3SFormat {
+  using Grid = Iq3SSteps;
+  static constexpr size_t kBytes = kS3Bytes;
 
-void encode_iq3_s_row(Row row, const RowContext& context, std::byte* out) {
-  const RowWeights row_weights(context);
-  Iq3Values values;
-  float x[kS3Elems];
-  for (size_t first = 0; first < row.size(); first += kS3Elems, out += kS3Bytes) {
-    const BlockUnit unit = load_block(&row[first], kS3Elems, x);
-    row_weights.load(first, kS3Elems, x, values.weight);
-    const Iq3Choice choice = unit.zero ? Iq3Choice() : search_points<false>(x, unit, kIq3SGrid, kIq3SNeighbours, values);
-    pack_iq3_s(unit.scale_bits(choice.d), choice, out);
+  static void pack(uint16_t d, const Iq3Choice& choice, size_t lane, std::byte* block) {
+    store_u16(block, d);
+    unsigned level[8];
+    for (size_t j = 0; j < 8; ++j, ++lane) {
+      unsigned high = 0;
+      for (size_t g = 0; g < 8; ++g) {
+        const unsigned index = Grid::near().index[choice.points.point[g][lane]];
+        block[kS3LowAt + 8 * j + g] = static_cast<std::byte>(index & 255);
+        high |= index >> 8 << g;
+      }
+      block[kS3HighAt + j] = static_cast<std::byte>(high);
+      const auto minus = static_cast<uint32_t>(choice.points.minus[lane]);
+      for (size_t k = 0; k < 4; ++k) block[kS3SignsAt + 4 * j + k] = static_cast<std::byte>(minus >> (8 * k) & 255);
+      level[j] = static_cast<unsigned>(choice.level[lane]);
+    }
+    for (size_t k = 0; k < 4; ++k) block[kS3LevelsAt + k] = static_cast<std::byte>(level[2 * k] | level[2 * k + 1] << 4);
+  }
+};
+
+void encode_iq3_s_row(Row row, const RowContext& context, std::byte* out) { encode_iq3_row<Iq3SFormat>(row, context, out); }
+
+void decode_iq3_s_row(const std::byte* block, std::span<float> values) {
+  const auto byte = [&](size_t at) { return std::to_integer<uint32_t>(block[at]); };
+  for (size_t start = 0; start < values.size(); start += kS3Elems, block += kS3Bytes) {
+    const float d = load_f16(block);
+    for (size_t m = 0; m < 32; ++m) {  // eights
+      const size_t j = m / 4;
+      const uint32_t level = byte(kS3LevelsAt + j / 2) >> (j % 2 * 4) & 15, high = byte(kS3HighAt + j) >> (m % 4 * 2);
+      const uint32_t first = byte(kS3LowAt + 2 * m) | (high & 1) << 8, second = byte(kS3LowAt + 2 * m + 1) | (high & 2) << 7;
+      write_eight(kIq3SGrid.packed[first], kIq3SGrid.packed[second], byte(kS3SignsAt + m), d * static_cast<float>(1 + 2 * level),
+                  &values[start + 8 * m]);
+    }
   }
 }
 
@@ -72,24 +87,11 @@ HWY_AFTER_NAMESPACE();
 namespace ggufmill {
 namespace {
 HWY_EXPORT(encode_iq3_s_row);
+HWY_EXPORT(decode_iq3_s_row);
 }  // namespace
 
 void decode_iq3_s(Blocks blocks, std::span<float> values) noexcept {
-  const std::byte* block = blocks.data();
-  float* y = values.data();
-  const auto byte = [&](size_t at) { return std::to_integer<unsigned>(block[at]); };
-  for (size_t b = 0; b < values.size() / kS3Elems; ++b, block += kS3Bytes) {
-    const float d = load_f16(block);
-    for (size_t k = 0; k < 64; ++k) {
-      const size_t j = k / 8;
-      const unsigned level = byte(kS3LevelsAt + j / 2) >> (j % 2 * 4) & 15;
-      const float scale = d * static_cast<float>(1 + 2 * level);
-      const std::array<float, 4>& magnitude = kIq3SGrid.values[byte(kS3LowAt + k) | (byte(kS3HighAt + j) >> (k % 8) & 1) << 8];
-      const std::array<float, 4>& sign = kIq3Signs[byte(kS3SignsAt + k / 2) >> (k % 2 * 4) & 15];
-      for (size_t e = 0; e < 4; ++e) y[e] = scale * magnitude[e] * sign[e];
-      y += 4;
-    }
-  }
+  HWY_DYNAMIC_DISPATCH(decode_iq3_s_row)(blocks.data(), values);
 }
 
 void encode_iq3_s(Row row, const RowContext& context, BlocksOut blocks) noexcept {

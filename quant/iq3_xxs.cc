@@ -8,7 +8,6 @@
 // Encoding: iq3_search-inl.h, weighted by importance (row_weights.h). NaN, infinity and range: finite_block.h. The codebook has
 // no zero: zeros beside other values become +-d. A super-block of zeros is all zero bytes.
 #include <bit>
-#include <cstring>
 
 #include "quant/codec_functions.h"
 #include "quant/f16.h"
@@ -18,6 +17,7 @@
 #define HWY_TARGET_INCLUDE "quant/iq3_xxs.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "quant/iq3_decode-inl.h"
 #include "quant/iq3_search-inl.h"
 
 #ifndef GGUFMILL_QUANT_IQ3_XXS_ONCE
@@ -40,26 +40,37 @@ HWY_BEFORE_NAMESPACE();
 namespace ggufmill {
 namespace HWY_NAMESPACE {
 
-inline void pack_iq3_xxs(uint16_t d, const Iq3Choice& choice, std::byte* block) {
-  store_u16(block, d);
-  for (size_t k = 0; k < 64; ++k) block[kXxsPointsAt + k] = static_cast<std::byte>(choice.point[k]);
-  for (size_t j = 0; j < 8; ++j) {
-    uint32_t packed = static_cast<uint32_t>(choice.level[j]) << 28;
-    for (unsigned k = 0; k < 4; ++k) packed |= (choice.minus[j] >> (8 * k) & 127) << (7 * k);
-    store_u16(block + kXxsSignsAt + 4 * j, static_cast<uint16_t>(packed & 0xFFFF));
-    store_u16(block + kXxsSignsAt + 4 * j + 2, static_cast<uint16_t>(packed >> 16));
-  }
-}
+struct Iq3XxsFormat {
+  using Grid = Iq3XxsSteps;
+  static constexpr size_t kBytes = kXxsBytes;
 
-void encode_iq3_xxs_row(Row row, const RowContext& context, std::byte* out) {
-  const RowWeights row_weights(context);
-  Iq3Values values;
-  float x[kXxsElems];
-  for (size_t first = 0; first < row.size(); first += kXxsElems, out += kXxsBytes) {
-    const BlockUnit unit = load_block(&row[first], kXxsElems, x);
-    row_weights.load(first, kXxsElems, x, values.weight);
-    const Iq3Choice choice = unit.zero ? Iq3Choice() : search_points<true>(x, unit, kIq3XxsGrid, kIq3XxsNeighbours, values);
-    pack_iq3_xxs(unit.scale_bits(choice.d * kIq3XxsGrid.unit), choice, out);
+  static void pack(uint16_t d, const Iq3Choice& choice, size_t lane, std::byte* block) {
+    store_u16(block, d);
+    for (size_t j = 0; j < 8; ++j, ++lane) {
+      for (size_t g = 0; g < 8; ++g) {
+        block[kXxsPointsAt + 8 * j + g] = static_cast<std::byte>(Grid::near().index[choice.points.point[g][lane]]);
+      }
+      const auto minus = static_cast<uint32_t>(choice.points.minus[lane]);
+      uint32_t packed = static_cast<uint32_t>(choice.level[lane]) << 28;
+      for (unsigned k = 0; k < 4; ++k) packed |= (minus >> (8 * k) & 127) << (7 * k);
+      store_u16(block + kXxsSignsAt + 4 * j, static_cast<uint16_t>(packed & 0xFFFF));
+      store_u16(block + kXxsSignsAt + 4 * j + 2, static_cast<uint16_t>(packed >> 16));
+    }
+  }
+};
+
+void encode_iq3_xxs_row(Row row, const RowContext& context, std::byte* out) { encode_iq3_row<Iq3XxsFormat>(row, context, out); }
+
+void decode_iq3_xxs_row(const std::byte* block, std::span<float> values) {
+  for (size_t start = 0; start < values.size(); start += kXxsElems, block += kXxsBytes) {
+    const float d = load_f16(block);
+    for (size_t m = 0; m < 32; ++m) {  // eights
+      const uint32_t packed = load_u32(block + kXxsSignsAt + m / 4 * 4), stored = packed >> (m % 4 * 7) & 127;
+      const float scale = d * (0.5f + static_cast<float>(packed >> 28)) * 0.5f;
+      const uint32_t minus = stored | static_cast<uint32_t>(std::popcount(stored) % 2) << 7;
+      write_eight(kIq3XxsGrid.packed[std::to_integer<size_t>(block[kXxsPointsAt + 2 * m])],
+                  kIq3XxsGrid.packed[std::to_integer<size_t>(block[kXxsPointsAt + 2 * m + 1])], minus, scale, &values[start + 8 * m]);
+    }
   }
 }
 
@@ -71,24 +82,11 @@ HWY_AFTER_NAMESPACE();
 namespace ggufmill {
 namespace {
 HWY_EXPORT(encode_iq3_xxs_row);
+HWY_EXPORT(decode_iq3_xxs_row);
 }  // namespace
 
 void decode_iq3_xxs(Blocks blocks, std::span<float> values) noexcept {
-  const std::byte* block = blocks.data();
-  float* y = values.data();
-  for (size_t b = 0; b < values.size() / kXxsElems; ++b, block += kXxsBytes) {
-    const float d = load_f16(block);
-    for (size_t k = 0; k < 64; ++k) {
-      const uint32_t packed = load_u32(block + kXxsSignsAt + k / 8 * 4);
-      const float scale = d * (0.5f + static_cast<float>(packed >> 28)) * 0.5f;
-      const uint32_t stored = packed >> (k % 8 / 2 * 7) & 127;
-      const size_t signs = (stored | static_cast<uint32_t>(std::popcount(stored) % 2) << 7) >> (k % 2 * 4) & 15;
-      const std::array<float, 4>& magnitude = kIq3XxsGrid.values[std::to_integer<size_t>(block[kXxsPointsAt + k])];
-      const std::array<float, 4>& sign = kIq3Signs[signs];
-      for (size_t e = 0; e < 4; ++e) y[e] = scale * magnitude[e] * sign[e];
-      y += 4;
-    }
-  }
+  HWY_DYNAMIC_DISPATCH(decode_iq3_xxs_row)(blocks.data(), values);
 }
 
 void encode_iq3_xxs(Row row, const RowContext& context, BlocksOut blocks) noexcept {

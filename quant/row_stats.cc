@@ -62,34 +62,53 @@ HWY_INLINE double fold(const F64Vec (&sums)[kStatVectors]) {
   return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
-// The whole blocks of a row: row.size() is a multiple of `step`, and that of kStatLanes. Values that are not finite count as equal
-// zeros.
-void add_blocks(std::span<const float> source, const float* decoded, size_t step, double coarse_error, RowError& row) {
+struct BlockSums {
+  double error, value;
+  F64Vec max_error;
+};
+
+// With kMasked, values that are not finite count as equal zeros.
+template <bool kMasked>
+HWY_INLINE BlockSums block_sums(const float* source, const float* decoded, size_t count) {
   const F64 f64;
   const hn::Rebind<float, F64> f32;
-  const auto infinity = hn::Inf(f32);
-  auto max_error = hn::Zero(f64);
-  for (size_t start = 0; start < source.size(); start += step) {
-    F64Vec error[kStatVectors], value[kStatVectors];
-    for (size_t v = 0; v < kStatVectors; ++v) error[v] = value[v] = hn::Zero(f64);
-    auto finite = hn::Eq(infinity, infinity);
-    for (size_t i = start; i < start + step; i += kStatLanes) {
-      for (size_t v = 0; v < kStatVectors; ++v) {
-        const size_t at = i + v * hn::Lanes(f64);
-        const auto x = hn::LoadU(f32, source.data() + at), y = hn::LoadU(f32, decoded + at);
-        const auto here = hn::And(hn::Lt(hn::Abs(x), infinity), hn::Lt(hn::Abs(y), infinity));
-        finite = hn::And(finite, here);
-        const auto wide = hn::PromoteTo(f64, hn::IfThenElseZero(here, x));
-        const auto off = hn::Sub(hn::PromoteTo(f64, hn::IfThenElseZero(here, y)), wide);
-        error[v] = hn::Add(error[v], hn::Mul(off, off));
-        value[v] = hn::Add(value[v], hn::Mul(wide, wide));
-        max_error = hn::Max(max_error, hn::Abs(off));
+  F64Vec error[kStatVectors], value[kStatVectors], max_error = hn::Zero(f64);
+  for (size_t v = 0; v < kStatVectors; ++v) error[v] = value[v] = hn::Zero(f64);
+  for (size_t i = 0; i < count; i += kStatLanes) {
+    for (size_t v = 0; v < kStatVectors; ++v) {
+      auto x = hn::LoadU(f32, source + i + v * hn::Lanes(f64)), y = hn::LoadU(f32, decoded + i + v * hn::Lanes(f64));
+      if constexpr (kMasked) {
+        const auto infinity = hn::Inf(f32);
+        const auto finite = hn::And(hn::Lt(hn::Abs(x), infinity), hn::Lt(hn::Abs(y), infinity));
+        x = hn::IfThenElseZero(finite, x);
+        y = hn::IfThenElseZero(finite, y);
       }
+      const auto wide = hn::PromoteTo(f64, x);
+      const auto off = hn::Sub(hn::PromoteTo(f64, y), wide);
+      error[v] = hn::Add(error[v], hn::Mul(off, off));
+      value[v] = hn::Add(value[v], hn::Mul(wide, wide));
+      max_error = hn::Max(max_error, hn::Abs(off));
     }
-    add_block(row, fold(error), fold(value), coarse_error);
-    if (!hn::AllTrue(f32, finite)) count_nonfinite(row, source.data() + start, decoded + start, step);
   }
-  row.max_error = std::max(row.max_error, hn::GetLane(hn::MaxOfLanes(f64, max_error)));
+  return {fold(error), fold(value), max_error};
+}
+
+// The whole blocks of a row: row.size() is a multiple of `step`, and that of kStatLanes. Squares of floats cannot overflow a double,
+// so a block whose sums are finite holds finite values alone.
+void add_blocks(std::span<const float> source, const float* decoded, size_t step, double coarse_error, RowError& row) {
+  auto max_error = hn::Zero(F64());
+  for (size_t start = 0; start < source.size(); start += step) {
+    const float* x = source.data() + start;
+    const float* y = decoded + start;
+    BlockSums sums = block_sums<false>(x, y, step);
+    if (!std::isfinite(sums.error + sums.value)) {
+      sums = block_sums<true>(x, y, step);
+      count_nonfinite(row, x, y, step);
+    }
+    add_block(row, sums.error, sums.value, coarse_error);
+    max_error = hn::Max(max_error, sums.max_error);
+  }
+  row.max_error = std::max(row.max_error, hn::GetLane(hn::MaxOfLanes(F64(), max_error)));
 }
 
 }  // namespace HWY_NAMESPACE

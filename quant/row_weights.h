@@ -25,6 +25,12 @@ class RowWeights {
   // The weights of one block: columns [first, first + count), whose values are x[0 .. count), finite and near 1 (finite_block.h).
   void load(size_t first, size_t count, const float* x, float* weights) const;
 
+  // What load computes with, for row_weights-inl.h.
+  std::span<const float> importance() const { return importance_; }
+  double inverse_mean() const { return inverse_mean_; }
+  bool flat() const { return inverse_mean_ == 0; }
+  bool times_magnitude() const { return times_magnitude_; }
+
  private:
   std::span<const float> importance_;
   double inverse_mean_ = 0;  // 0: flat

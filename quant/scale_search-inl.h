@@ -1,13 +1,15 @@
-// The search behind types whose values are scale * code: Q4_0 and IQ4_NL (a scale per block), Q3_K, Q6_K and IQ4_XS (a small
-// integer per sub-block times the super-block's f16 scale). Compiled once per SIMD target; a lane is a block or a sub-block.
+// What searches of types with value = scale * code share: blocks or sub-blocks side by side in lanes, the sums that score a
+// scale, and the scan for the scales that a lane wants. Compiled once per SIMD target.
 //
 // For a scale s and the codes q nearest to x / s, the weighted error is sum(w x^2) - gain,  gain = s * (2 sum(w x q) - s sum(w q
-// q)), and the scale that is best for fixed codes is sum(w x q) / sum(w q q). Scales of both signs are tried, since most code
-// ranges are not symmetric (-4 .. 3). `Codes` says what the codes are:
-//   kAims              where the largest value of a block may land: the scales that the search starts from
-//   nearest(v)         the code value nearest to v
-//   index(q)           the number that stands for it in the block, as a float
-// Every result is scored at the scale that the block will really hold: after rounding to f16 and to the integer grid.
+// q)), and the scale that is best for fixed codes is sum(w x q) / sum(w q q), of gain sum(w x q)^2 / sum(w q q). Scales of both
+// signs are tried, since most code ranges are not symmetric (-4 .. 3). `Codes` says what the codes are:
+//   nearest(d, v)      the code value nearest to v
+//   index(d, v)        the integer that stands for it in the block
+//   kAims[2]           where the value of largest magnitude may land in a scan of equal weights: once at the end of the negative
+//                      codes, once at that of the positive ones
+//   kWeightedAims[2]   the same where weights differ: a large value of little importance may lie far outside
+//   kLattice           codes that one step of the source's lattice may become, one for either set (see CodeSets)
 #if defined(GGUFMILL_QUANT_SCALE_SEARCH_INL) == defined(HWY_TARGET_TOGGLE)
 #ifdef GGUFMILL_QUANT_SCALE_SEARCH_INL
 #undef GGUFMILL_QUANT_SCALE_SEARCH_INL
@@ -43,6 +45,41 @@ struct LaneBlocks {
       w[e][lane] = weights[e];
     }
   }
+
+  // All lanes at once: block l is values[l * kElems] and following.
+  void set_all(const float* values, const float* weights) {
+    turn(values, x);
+    turn(weights, w);
+  }
+
+ private:
+  static void turn(const float* rows, float (*turned)[kLanes]) {
+    static_assert(kElems % 4 == 0 && kLanes % 4 == 0);
+#if HWY_TARGET == HWY_SCALAR
+    for (size_t l = 0; l < kLanes; ++l) {
+      for (size_t e = 0; e < kElems; ++e) turned[e][l] = rows[l * kElems + e];
+    }
+#else
+    for (size_t l = 0; l < kLanes; l += 4) {
+      for (size_t e = 0; e < kElems; e += 4) turn_tile(rows + l * kElems + e, turned + e, l);
+    }
+#endif
+  }
+
+#if HWY_TARGET != HWY_SCALAR
+  // 4 elements of 4 blocks.
+  static HWY_INLINE void turn_tile(const float* tile, float (*turned)[kLanes], size_t lane) {
+    const hn::FixedTag<float, 4> d;
+    const auto a = hn::LoadU(d, tile), b = hn::LoadU(d, tile + kElems);
+    const auto c = hn::LoadU(d, tile + 2 * kElems), f = hn::LoadU(d, tile + 3 * kElems);
+    const auto ab = hn::InterleaveLower(d, a, b), cf = hn::InterleaveLower(d, c, f);
+    const auto ab_upper = hn::InterleaveUpper(d, a, b), cf_upper = hn::InterleaveUpper(d, c, f);
+    hn::Store(hn::ConcatLowerLower(d, cf, ab), d, turned[0] + lane);
+    hn::Store(hn::ConcatUpperUpper(d, cf, ab), d, turned[1] + lane);
+    hn::Store(hn::ConcatLowerLower(d, cf_upper, ab_upper), d, turned[2] + lane);
+    hn::Store(hn::ConcatUpperUpper(d, cf_upper, ab_upper), d, turned[3] + lane);
+  }
+#endif
 };
 
 template <size_t kLanes>
@@ -62,23 +99,94 @@ HWY_INLINE V inverse_or_zero(D d, V scale) {
   return hn::IfThenElseZero(usable, hn::Div(hn::Set(d, 1.0f), hn::IfThenElse(usable, scale, hn::Set(d, 1.0f))));
 }
 
-// sum(w x q) and sum(w q q) of the lanes that start at `first`, for codes nearest to x * inverse.
-template <class Codes, class Blocks, class D, class V = hn::Vec<D>>
-HWY_INLINE void code_sums(const Blocks& b, size_t first, D d, V inverse, V& xq, V& qq) {
-  xq = hn::Zero(d);
-  qq = hn::Zero(d);
+template <int kMin, int kMax>
+float clamp_level(float level) {
+  return level < kMin ? static_cast<float>(kMin) : level > kMax ? static_cast<float>(kMax) : level;
+}
+
+// Nearest integer, ties to even, of |v| < 2^22: there 1.5 * 2^23 leaves no room for a fraction. Cheaper than a rounding
+// instruction.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V rounded_small(D d, V v) {
+  const V shift = hn::Set(d, 0x1.8p23f);
+  return hn::Sub(hn::Add(v, shift), shift);
+}
+
+// sum(w x q) and sum(w q q) of the lanes that start at `first`, for the codes nearest to x * inverse[k]; several inverses at
+// once.
+template <class Codes, size_t kCount, class Blocks, class D, class V = hn::Vec<D>>
+HWY_INLINE void code_sums(const Blocks& b, size_t first, D d, const V (&inverse)[kCount], V (&xq)[kCount], V (&qq)[kCount]) {
+  for (size_t k = 0; k < kCount; ++k) xq[k] = qq[k] = hn::Zero(d);
   for (size_t e = 0; e < Blocks::kElems; ++e) {
     const V x = hn::Load(d, b.x[e] + first);
-    const V q = Codes::nearest(d, hn::Mul(x, inverse));
-    const V wq = hn::Mul(hn::Load(d, b.w[e] + first), q);
-    xq = hn::Add(xq, hn::Mul(wq, x));
-    qq = hn::Add(qq, hn::Mul(wq, q));
+    const V w = hn::Load(d, b.w[e] + first);
+    for (size_t k = 0; k < kCount; ++k) {
+      const V q = Codes::nearest(d, hn::Mul(x, inverse[k]));
+      const V wq = hn::Mul(w, q);
+      xq[k] = hn::Add(xq[k], hn::Mul(wq, x));
+      qq[k] = hn::Add(qq[k], hn::Mul(wq, q));
+    }
   }
 }
 
-// The best scale per lane without regard to how it will be stored; 0 for a lane of zeros.
+// What fixed codes of sums xq, qq gain at a scale.
+template <class V>
+HWY_INLINE V gain_at(V scale, V xq, V qq) {
+  return hn::Mul(scale, hn::Sub(hn::Add(xq, xq), hn::Mul(scale, qq)));
+}
+
+struct Span {
+  float from, to;
+  // The k-th of `count` values spread evenly, each in the middle of its part.
+  float at(int k, int count) const { return from + (to - from) * (static_cast<float>(k) + 0.5f) / static_cast<float>(count); }
+};
+
+// Per lane two sets of codes, known by their sums: set 0 has the largest value at the end of the negative codes, set 1 at that of
+// the positive ones, so that one of them has a positive scale and the other a negative one.
+template <size_t kLanes>
+struct CodeSets {
+  LaneFloats<kLanes> xq[2], qq[2];
+};
+
+// The lattice of the source under each lane: one step or two, in the search's unit; 0 where there is none.
+template <size_t kLanes>
+struct LaneSteps {
+  size_t count = 0;
+  LaneFloats<kLanes> step[2] = {};
+
+  // Lane l holds columns [column, column + elems).
+  void set_lane(const SourceLattice& lattice, size_t l, size_t column, size_t elems, const BlockUnit& unit) {
+    if (lattice.group_elems == 0) return;
+    const size_t groups[2] = {column / lattice.group_elems, (column + elems - 1) / lattice.group_elems};
+    count = std::max<size_t>(count, groups[0] == groups[1] ? 1 : 2);
+    for (size_t k = 0; k < 2; ++k) step[k][l] = groups[k] < lattice.steps.size() ? lattice.steps[groups[k]] * unit.down : 0.0f;
+  }
+};
+
+// Step by step through the aims of both sets.
+struct Scan {
+  Span aims[2];
+  int tries;
+
+  template <class Codes, class Tuning>
+  static Scan of(const Tuning& tuning, const RowWeights& weights) {
+    if (weights.flat()) return {.aims = {Codes::kAims[0], Codes::kAims[1]}, .tries = tuning.flat_tries};
+    return {.aims = {Codes::kWeightedAims[0], Codes::kWeightedAims[1]}, .tries = tuning.tries};
+  }
+};
+
+// Keeps the better of two sets of codes; `favour` above 1 lets the new one win ties.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void keep_better(D d, V xq, V qq, float favour, V& best_xq, V& best_qq) {
+  const auto better =
+      hn::Gt(hn::Mul(hn::Mul(hn::Mul(xq, xq), hn::Set(d, favour)), best_qq), hn::Mul(hn::Mul(best_xq, best_xq), qq));
+  best_xq = hn::IfThenElse(better, xq, best_xq);
+  best_qq = hn::IfThenElse(better, qq, best_qq);
+}
+
+// The best two sets of codes per lane, without regard to how the scale will be stored.
 template <class Codes, class Blocks>
-void find_scales(const Blocks& b, LaneFloats<Blocks::kLanes>& scales) {
+void scan_scales(const Blocks& b, const LaneSteps<Blocks::kLanes>& lattice, const Scan& scan, CodeSets<Blocks::kLanes>& sets) {
   const hn::CappedTag<float, Blocks::kLanes> d;
   using V = hn::Vec<decltype(d)>;
   for (size_t first = 0; first < Blocks::kLanes; first += hn::Lanes(d)) {
@@ -88,214 +196,83 @@ void find_scales(const Blocks& b, LaneFloats<Blocks::kLanes>& scales) {
       extreme = hn::IfThenElse(hn::Gt(hn::Abs(x), hn::Abs(extreme)), x, extreme);
     }
     const V unit = inverse_or_zero(d, extreme);
-    V best_gain = hn::Zero(d), best_scale = hn::Zero(d), xq, qq;
-    for (const float aim : Codes::kAims) {
-      code_sums<Codes>(b, first, d, hn::Mul(hn::Set(d, aim), unit), xq, qq);
-      const V scale = hn::Mul(xq, inverse_or_zero(d, qq));
-      const V gain = hn::Mul(xq, scale);
-      const auto better = hn::Gt(gain, best_gain);
-      best_gain = hn::IfThenElse(better, gain, best_gain);
-      best_scale = hn::IfThenElse(better, scale, best_scale);
+    V best_xq[2] = {hn::Zero(d), hn::Zero(d)}, best_qq[2] = {hn::Set(d, 1.0f), hn::Set(d, 1.0f)};
+    V xq[2], qq[2];
+    for (int k = 0; k < scan.tries; ++k) {
+      const V inverse[2] = {hn::Mul(hn::Set(d, scan.aims[0].at(k, scan.tries)), unit),
+                            hn::Mul(hn::Set(d, scan.aims[1].at(k, scan.tries)), unit)};
+      code_sums<Codes>(b, first, d, inverse, xq, qq);
+      for (size_t set = 0; set < 2; ++set) keep_better(d, xq[set], qq[set], 1.0f, best_xq[set], best_qq[set]);
     }
-    hn::Store(best_scale, d, &scales[first]);
-  }
-}
-
-// The sums and the gain of every lane at the scales given.
-template <class Codes, class Blocks>
-void score(const Blocks& b, const LaneFloats<Blocks::kLanes>& scales, LaneFloats<Blocks::kLanes>& xq,
-           LaneFloats<Blocks::kLanes>& qq, LaneFloats<Blocks::kLanes>& gain) {
-  const hn::CappedTag<float, Blocks::kLanes> d;
-  using V = hn::Vec<decltype(d)>;
-  for (size_t first = 0; first < Blocks::kLanes; first += hn::Lanes(d)) {
-    const V scale = hn::Load(d, scales.lane + first);
-    V a, c;
-    code_sums<Codes>(b, first, d, inverse_or_zero(d, scale), a, c);
-    hn::Store(a, d, &xq[first]);
-    hn::Store(c, d, &qq[first]);
-    hn::Store(hn::Mul(scale, hn::Sub(hn::Add(a, a), hn::Mul(scale, c))), d, &gain[first]);
-  }
-}
-
-// codes[l * kElems + e] = index of the code of element e of lane l.
-template <class Codes, class Blocks>
-void write_codes(const Blocks& b, const LaneFloats<Blocks::kLanes>& scales, uint8_t* codes) {
-  const hn::CappedTag<float, Blocks::kLanes> d;
-  const hn::RebindToSigned<decltype(d)> i32;
-  HWY_ALIGN int32_t index[Blocks::kLanes];
-  for (size_t e = 0; e < Blocks::kElems; ++e) {
-    for (size_t first = 0; first < Blocks::kLanes; first += hn::Lanes(d)) {
-      const auto inverse = inverse_or_zero(d, hn::Load(d, scales.lane + first));
-      const auto v = hn::Mul(hn::Load(d, b.x[e] + first), inverse);
-      hn::Store(hn::ConvertTo(i32, Codes::index(d, Codes::nearest(d, v))), i32, index + first);
-    }
-    for (size_t l = 0; l < Blocks::kLanes; ++l) codes[l * Blocks::kElems + e] = static_cast<uint8_t>(index[l]);
-  }
-}
-
-// Independent blocks: improves each lane's scale and rounds it to f16. A scale that gains nothing becomes 0.
-template <class Codes, class Blocks>
-void settle_scales(const Blocks& b, const BlockUnit* units, LaneFloats<Blocks::kLanes>& scales) {
-  constexpr size_t kLanes = Blocks::kLanes;
-  constexpr int kRounds = 3;
-  LaneFloats<kLanes> best = {}, best_gain = {}, xq, qq, gain;
-  for (int round = 0; round < kRounds; ++round) {
-    for (size_t l = 0; l < kLanes; ++l) scales[l] = units[l].rounded(scales[l]);
-    score<Codes>(b, scales, xq, qq, gain);
-    for (size_t l = 0; l < kLanes; ++l) {
-      if (gain[l] > best_gain[l]) {
-        best_gain[l] = gain[l];
-        best[l] = scales[l];
+    for (size_t s = 0; s < lattice.count; ++s) {
+      const V per_step = inverse_or_zero(d, hn::Load(d, lattice.step[s].lane + first));
+      for (const auto& multiple : Codes::kLattice) {
+        const V inverse[2] = {hn::Mul(hn::Set(d, multiple[0]), per_step), hn::Mul(hn::Set(d, multiple[1]), per_step)};
+        code_sums<Codes>(b, first, d, inverse, xq, qq);
+        for (size_t set = 0; set < 2; ++set) keep_better(d, xq[set], qq[set], 1.00001f, best_xq[set], best_qq[set]);
       }
-      scales[l] = qq[l] > 0 ? xq[l] / qq[l] : 0.0f;
+    }
+    for (size_t set = 0; set < 2; ++set) {
+      hn::Store(best_xq[set], d, &sets.xq[set][first]);
+      hn::Store(best_qq[set], d, &sets.qq[set][first]);
     }
   }
-  scales = best;
 }
 
-// One super-block: value = d * level * code, with one level in [kMin, kMax] per lane.
-template <size_t kLanes>
-struct LevelChoice {
-  float d = 0;     // rounded to f16, in the search's unit
-  float gain = 0;  // above zero where anything was found
-  LaneFloats<kLanes> level = {};
-};
-
-template <int kMin, int kMax>
-float clamp_level(float level) {
-  return level < kMin ? static_cast<float>(kMin) : level > kMax ? static_cast<float>(kMax) : level;
+// BlockUnit::rounded for lanes of scales.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V rounded_scale(D d, V scale, V up, V down) {
+  const hn::RebindToUnsigned<D> u32;
+  const V magnitude = hn::Min(hn::Abs(hn::Mul(scale, up)), hn::Set(d, kF16Max));
+  const auto bits = hn::BitCast(u32, magnitude);
+  const auto half = hn::Add(hn::Set(u32, 0xFFF), hn::And(hn::ShiftRight<13>(bits), hn::Set(u32, 1)));
+  const V normal = hn::BitCast(d, hn::AndNot(hn::Set(u32, 0x1FFF), hn::Add(bits, half)));
+  const V denormal = hn::Sub(hn::Add(magnitude, hn::Set(d, 0.5f)), hn::Set(d, 0.5f));
+  V rounded = hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, 0x1p-14f)), denormal, normal);
+  rounded = hn::IfThenElse(hn::Eq(scale, hn::Zero(d)), hn::Zero(d), hn::Max(rounded, hn::Set(d, kF16Tiny)));
+  return hn::CopySign(hn::Mul(rounded, down), scale);
 }
 
-// For the super-block scale `d`: per lane the better of the two levels around the scale that it wants.
-template <class Codes, int kMin, int kMax, class Blocks>
-LevelChoice<Blocks::kLanes> choose_levels(const Blocks& b, float d, const LaneFloats<Blocks::kLanes>& wanted) {
-  constexpr size_t kLanes = Blocks::kLanes;
-  LevelChoice<kLanes> choice{.d = d};
-  LaneFloats<kLanes> upper, scales, xq, qq, gain, upper_gain;
-  for (size_t l = 0; l < kLanes; ++l) {
-    const float ratio = wanted[l] / d;
-    choice.level[l] = clamp_level<kMin, kMax>(std::floor(ratio));
-    upper[l] = clamp_level<kMin, kMax>(std::floor(ratio) + 1);
-    scales[l] = d * choice.level[l];
-  }
-  score<Codes>(b, scales, xq, qq, gain);
-  for (size_t l = 0; l < kLanes; ++l) scales[l] = d * upper[l];
-  score<Codes>(b, scales, xq, qq, upper_gain);
-  for (size_t l = 0; l < kLanes; ++l) {
-    if (upper_gain[l] > gain[l]) choice.level[l] = upper[l];
-    choice.gain += upper_gain[l] > gain[l] ? upper_gain[l] : gain[l];
-  }
-  return choice;
-}
-
-// With the codes of `choice` fixed, the best d; scored again with the codes that this d makes best.
-template <class Codes, class Blocks>
-void refit_d(const Blocks& b, const BlockUnit& unit, LevelChoice<Blocks::kLanes>& choice) {
-  constexpr size_t kLanes = Blocks::kLanes;
-  constexpr int kRounds = 2;
-  LaneFloats<kLanes> scales, xq, qq, gain;
-  LevelChoice<kLanes> tried = choice;
-  for (int round = 0; round <= kRounds; ++round) {
-    for (size_t l = 0; l < kLanes; ++l) scales[l] = tried.d * tried.level[l];
-    score<Codes>(b, scales, xq, qq, gain);
-    tried.gain = 0;
-    float numerator = 0, denominator = 0;
-    for (size_t l = 0; l < kLanes; ++l) {
-      tried.gain += gain[l];
-      numerator += tried.level[l] * xq[l];
-      denominator += tried.level[l] * tried.level[l] * qq[l];
-    }
-    if (tried.gain > choice.gain) choice = tried;
-    if (!(denominator > 0)) return;
-    tried.d = unit.rounded(numerator / denominator);
+// Indices of the codes nearest to values[i] * inverse, in order.
+template <class Codes, size_t kElems>
+HWY_INLINE void write_codes(const float* values, float inverse, uint8_t* codes) {
+  const hn::CappedTag<float, 16> d;
+  const hn::Rebind<uint8_t, decltype(d)> u8;
+  for (size_t e = 0; e < kElems; e += hn::Lanes(d)) {
+    const auto index = Codes::index(d, hn::Mul(hn::LoadU(d, values + e), hn::Set(d, inverse)));
+    hn::StoreU(hn::DemoteTo(u8, index), u8, codes + e);
   }
 }
 
-// Every lane may move its level by up to kReach, codes recomputed.
-template <class Codes, int kMin, int kMax, int kReach, class Blocks>
-void move_levels(const Blocks& b, LevelChoice<Blocks::kLanes>& choice) {
-  constexpr size_t kLanes = Blocks::kLanes;
-  LaneFloats<kLanes> scales, xq, qq, best_gain, gain;
-  const LevelChoice<kLanes> start = choice;
-  for (size_t l = 0; l < kLanes; ++l) scales[l] = start.d * start.level[l];
-  score<Codes>(b, scales, xq, qq, best_gain);
-  for (int step = -kReach; step <= kReach; ++step) {
-    if (step == 0) continue;
-    for (size_t l = 0; l < kLanes; ++l) scales[l] = start.d * clamp_level<kMin, kMax>(start.level[l] + static_cast<float>(step));
-    score<Codes>(b, scales, xq, qq, gain);
-    for (size_t l = 0; l < kLanes; ++l) {
-      if (!(gain[l] > best_gain[l])) continue;
-      best_gain[l] = gain[l];
-      choice.level[l] = clamp_level<kMin, kMax>(start.level[l] + static_cast<float>(step));
-    }
-  }
-  choice.gain = 0;
-  for (const float g : best_gain.lane) choice.gain += g;
+// Bytes from whole vectors of codes: out[m] = at(vector tag, m) for m = 0 .. kCount - 1.
+template <size_t kCount, class At>
+HWY_INLINE void write_bytes(std::byte* out, At at) {
+  const hn::CappedTag<uint8_t, 16> u8;
+  for (size_t m = 0; m < kCount; m += hn::Lanes(u8)) hn::StoreU(at(u8, m), u8, reinterpret_cast<uint8_t*>(out) + m);
 }
 
-// The best d and levels for the scales that the lanes want. `stretch` lists the super-block scales tried, as multiples of the
-// one that puts the largest wanted scale at kMin.
-template <class Codes, int kMin, int kMax, int kReach, class Blocks, size_t kTries>
-LevelChoice<Blocks::kLanes> search_levels(const Blocks& b, const BlockUnit& unit, const LaneFloats<Blocks::kLanes>& wanted,
-                                          const float (&stretch)[kTries]) {
-  float largest = 0;
-  for (size_t l = 0; l < Blocks::kLanes; ++l) {
-    if (std::fabs(wanted[l]) > std::fabs(largest)) largest = wanted[l];
-  }
-  if (largest == 0) return {};
-  auto best = choose_levels<Codes, kMin, kMax>(b, unit.rounded_up(largest / kMin), wanted);
-  for (const float factor : stretch) {
-    const auto choice = choose_levels<Codes, kMin, kMax>(b, unit.rounded(largest / kMin * factor), wanted);
-    if (choice.gain > best.gain) best = choice;
-  }
-  if (!(best.gain > 0)) return {};
-  refit_d<Codes>(b, unit, best);
-  for (int round = 0; round < 2; ++round) {
-    move_levels<Codes, kMin, kMax, kReach>(b, best);
-    refit_d<Codes>(b, unit, best);
-  }
-  return best;
+// 4-bit codes in pairs: byte m holds low[m] in its low nibble and high[m] in its high one.
+template <size_t kCount>
+HWY_INLINE void write_nibbles(const uint8_t* low, const uint8_t* high, std::byte* out) {
+  write_bytes<kCount>(out, [&](auto u8, size_t m) HWY_ATTR {
+    const auto nibble = hn::Set(u8, 15);
+    return hn::Or(hn::And(hn::LoadU(u8, low + m), nibble), hn::ShiftLeft<4>(hn::And(hn::LoadU(u8, high + m), nibble)));
+  });
 }
 
-// Encodes a row of super-blocks of kLanes sub-blocks of kElems values, kBytes each: levels kMin .. kMax per sub-block, tried with steps of
-// kReach. `pack(d_bits, levels, codes, block)` writes one super-block; levels is int8_t[kLanes], codes uint8_t[kElems * kLanes].
-template <class Codes, size_t kElems, size_t kLanes, int kMin, int kMax, int kReach, size_t kBytes, size_t kTries, class Pack>
-void encode_leveled_row(Row row, const RowContext& context, const float (&stretch)[kTries], std::byte* out, Pack pack) {
-  constexpr size_t kBlock = kElems * kLanes;
-  const RowWeights row_weights(context);
-  LaneBlocks<kElems, kLanes> lanes;
-  LaneFloats<kLanes> scales;
-  float x[kBlock], w[kBlock];
-  uint8_t codes[kBlock];
-  int8_t levels[kLanes];
-  for (size_t first = 0; first < row.size(); first += kBlock, out += kBytes) {
-    const BlockUnit unit = load_block(&row[first], kBlock, x);
-    row_weights.load(first, kBlock, x, w);
-    for (size_t j = 0; j < kLanes; ++j) lanes.set_lane(j, x + kElems * j, w + kElems * j);
-    LevelChoice<kLanes> choice;
-    if (!unit.zero) {
-      find_scales<Codes>(lanes, scales);
-      choice = search_levels<Codes, kMin, kMax, kReach>(lanes, unit, scales, stretch);
-    }
-    for (size_t j = 0; j < kLanes; ++j) {
-      levels[j] = static_cast<int8_t>(choice.level[j]);
-      scales[j] = choice.d * choice.level[j];
-    }
-    write_codes<Codes>(lanes, scales, codes);
-    pack(unit.scale_bits(choice.d), levels, codes, out);
-  }
-}
+inline float scalar_inverse_or_zero(float scale) { return std::fabs(scale) > kSmallestScale ? 1.0f / scale : 0.0f; }
 
 // Codes kMin .. kMax in steps of 1, stored as code - kMin.
 template <int kMin, int kMax>
 struct UniformCodes {
   template <class D, class V = hn::Vec<D>>
   static HWY_INLINE V nearest(D d, V v) {
-    return hn::Round(hn::Min(hn::Max(v, hn::Set(d, static_cast<float>(kMin))), hn::Set(d, static_cast<float>(kMax))));
+    return rounded_small(d, hn::Min(hn::Max(v, hn::Set(d, static_cast<float>(kMin))), hn::Set(d, static_cast<float>(kMax))));
   }
   template <class D, class V = hn::Vec<D>>
-  static HWY_INLINE V index(D d, V q) {
-    return hn::Sub(q, hn::Set(d, static_cast<float>(kMin)));
+  static HWY_INLINE hn::Vec<hn::RebindToSigned<D>> index(D d, V v) {
+    const hn::RebindToSigned<D> i32;
+    return hn::Sub(hn::ConvertTo(i32, nearest(d, v)), hn::Set(i32, kMin));
   }
 };
 

@@ -40,17 +40,20 @@ class Side {
 
   const GgmlTypeInfo& type() const { return info(codec_.type); }
   double weights() const { return weights_; }
+  float tensor_scale() const { return codec_.scaled ? options_.tensor_scale : 1.0f; }
 
   void encode(bool with_importance) {
     for (size_t s = 0; s < sets_.size(); ++s) {
       const size_t row_bytes = sets_[s].columns / type().block_elems * type().block_bytes;
       for (size_t r = 0; r < sets_[s].rows(); ++r) {
-        codec_.encode(sets_[s].row(r), sets_[s].context(r, with_importance, options_.effort, options_.objective),
-                      std::span(blocks_[s]).subspan(r * row_bytes, row_bytes));
+        RowContext context = sets_[s].context(r, with_importance, options_.effort, options_.objective);
+        context.tensor_scale = scale_ = tensor_scale();
+        codec_.encode(sets_[s].row(r), context, std::span(blocks_[s]).subspan(r * row_bytes, row_bytes));
       }
     }
   }
   void encode_by_peer(bool with_importance) {
+    scale_ = 1;
     for (size_t s = 0; s < sets_.size(); ++s) {
       const std::span<const float> importance = with_importance ? std::span<const float>(sets_[s].importance) : std::span<const float>();
       options_.peer->encode(codec_.type, sets_[s].values, sets_[s].columns, importance, blocks_[s]);
@@ -70,7 +73,7 @@ class Side {
     for (size_t s = 0; s < sets_.size(); ++s) {
       for (size_t i = 0; i < decoded_[s].size(); ++i) {
         const double w = with_importance ? sets_[s].importance[i % sets_[s].columns] : 1.0;
-        const double x = sets_[s].values[i], off = decoded_[s][i] - x;
+        const double x = sets_[s].values[i], off = scale_ * decoded_[s][i] - x;
         error += w * off * off;
         value += w * x * x;
       }
@@ -85,6 +88,7 @@ class Side {
   std::vector<std::vector<std::byte>> blocks_;
   std::vector<std::vector<float>> decoded_;
   double weights_ = 0;
+  float scale_ = 1;  // what multiplies the decoded blocks
 };
 
 EncodeFigures measure_encode(Side& ours, Side* theirs, bool with_importance, int rounds) {

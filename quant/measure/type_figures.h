@@ -15,7 +15,8 @@ struct MeasureOptions {
   const GgmlPeer* peer = nullptr;  // nullptr: ours alone
   Effort effort = Effort::kDefault;
   Objective objective = Objective::kImportance;
-  int rounds = 5;  // runs of each side, in turns; 0 measures errors alone
+  float tensor_scale = 1;  // of types that have one; the peer knows none
+  int rounds = 5;          // runs of each side, in turns; 0 measures errors alone
 };
 
 // One way of encoding: flat (no importance) or with importance.

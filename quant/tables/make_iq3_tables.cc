@@ -49,7 +49,9 @@ void print(const Codebook& book) {
       offsets.push_back(packed);
     }
     nearest.push_back(0);
-    for (size_t e = 0; e < 4; ++e) nearest.back() |= static_cast<uint32_t>(book.magnitudes[points[0] >> (3 * e) & 7]) << (8 * e);
+    for (size_t e = 0; e < 4; ++e) {
+      nearest.back() |= static_cast<uint32_t>(book.magnitudes[points[0] >> (3 * e) & 7] / book.step) << (8 * e);
+    }
   }
   for (size_t k = 0; k < book.points.size(); ++k) index[book.points[k]] = static_cast<uint32_t>(k);
   std::printf("const Iq3Neighbours %s = {\n", book.name);
@@ -65,7 +67,7 @@ void print(const Codebook& book) {
 int main() {
   using namespace ggufmill;
   std::printf("#include \"quant/iq3_grids.h\"\nnamespace ggufmill {\n");
-  print({"kIq3SNeighbours", kIq3SPoints, kIq3SMagnitudes, 1, kIq3SStep});
-  print({"kIq3XxsNeighbours", kIq3XxsPoints, kIq3XxsMagnitudes, 4, kIq3XxsStep});
+  print({"kIq3SNeighbours", kIq3SPoints, kIq3SMagnitudes, 1, static_cast<int>(Iq3SSteps::kStep)});
+  print({"kIq3XxsNeighbours", kIq3XxsPoints, kIq3XxsMagnitudes, 4, static_cast<int>(Iq3XxsSteps::kStep)});
   std::printf("}  // namespace ggufmill\n");
 }

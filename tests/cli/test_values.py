@@ -11,7 +11,7 @@ from source_tensors import SourceTensors
 
 # Relative RMSE on near-Gaussian weights: the upper end of what the type gives with flat importance. An importance matrix lowers the
 # weighted error and so raises this one, which counts all columns alike.
-LIMITS = {"F32": 1e-7, "F16": 1e-3, "BF16": 0, "Q8_0": 0.008, "Q6_K": 0.022, "Q5_K": 0.045, "Q4_K": 0.085, "Q4_0": 0.11,
+LIMITS = {"F32": 1e-7, "F16": 1e-3, "BF16": 0, "Q8_0": 0.008, "Q6_K": 0.022, "Q5_K": 0.045, "Q4_K": 0.085, "Q4_0": 0.11, "Q5_0": 0.056,
           "IQ4_NL": 0.09, "IQ4_XS": 0.09, "Q3_K": 0.17, "IQ3_S": 0.16, "IQ3_XXS": 0.22}
 WITH_IMATRIX = 1.25
 
@@ -37,7 +37,7 @@ def test_three_bit_recipe(mini_set, figure):
     assert {"IQ3_XXS", "IQ3_S", "Q8_0", "F32"} <= set(kinds)
 
 
-@pytest.mark.parametrize("kind", ["F16", "Q8_0", "Q4_0", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "IQ3_XXS", "IQ3_S"])
+@pytest.mark.parametrize("kind", ["F16", "Q8_0", "Q4_0", "Q5_0", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "IQ3_XXS", "IQ3_S"])
 def test_every_type(kind, tmp_path, figure):
     out = tmp_path / "out.gguf"
     pattern = r"(exps|shexp|ssm_in|ssm_out|attn_q|attn_k|attn_v|attn_output|latent_up|latent_down|token_embd|output)\.weight"

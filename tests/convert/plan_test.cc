@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "quant/codecs.h"
 #include "tests/formats/expect_error.h"
 #include "tests/formats/temp_folder.h"
 
@@ -182,7 +183,7 @@ TEST(Plan, ImportanceIsBoundToTensorsWhoseTypeUsesIt) {
   const Plan plan = plan_of(kMini, options);
   size_t bound = 0;
   for (const PlannedTensor& t : plan.tensors) {
-    const bool searched = t.type == GgmlType::Q4_K || t.type == GgmlType::IQ4_NL;
+    const bool searched = find_codec(t.type)->uses_importance;
     EXPECT_TRUE(searched || t.importance == nullptr) << t.name;
     if (t.importance == nullptr) continue;
     ++bound;

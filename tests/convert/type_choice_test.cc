@@ -80,7 +80,7 @@ TEST(TypeChoice, FallbacksOfRowsThatAreNotWholeBlocks) {
     uint64_t row;
     std::string real;
   };
-  const Case cases[] = {{"IQ3_XXS", 96, "IQ4_NL"}, {"Q4_K", 96, "IQ4_NL"}, {"IQ4_XS", 2688, "IQ4_NL"}, {"Q5_K", 96, "Q8_0"},
+  const Case cases[] = {{"IQ3_XXS", 96, "IQ4_NL"}, {"Q4_K", 96, "IQ4_NL"}, {"IQ4_XS", 2688, "IQ4_NL"}, {"Q5_K", 96, "Q5_0"},
                         {"Q6_K", 1856, "Q8_0"},    {"IQ3_S", 40, "BF16"},  {"Q8_0", 40, "BF16"},       {"Q4_K", 256, "Q4_K"},
                         {"Q8_0", 32, "Q8_0"},      {"F16", 33, "F16"}};
   for (const Case& c : cases) {
@@ -199,7 +199,7 @@ TEST(TypeChoice, Mistakes) {
                [] { choose(moe_model(2048, 5120), recipe_of("[[rule]]\nclass = 'experts'\ntype = 'Q8_0'\n")); });
   expect_error(Exit::kUsage, "-t attn_q=I32: type I32 cannot be written",
                [] { choose(moe_model(2048, 5120), all_of("Q8_0"), {"attn_q=I32"}); });
-  expect_error(Exit::kUsage, "r.toml:2: type Q2_K cannot be written", [] { choose(moe_model(2048, 5120), all_of("Q2_K")); });
+  expect_error(Exit::kUsage, "r.toml:2: type Q8_1 cannot be written", [] { choose(moe_model(2048, 5120), all_of("Q8_1")); });
 }
 
 TEST(DefaultRecipe, IsTheFirstWhoseExpertTypesDivideTheRows) {

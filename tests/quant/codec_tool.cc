@@ -1,6 +1,8 @@
 // codec_tool: one codec between stdin and stdout, for tests that compare it with other implementations.
 //   codec_tool decode TYPE                       blocks -> f32
-//   codec_tool encode TYPE COLUMNS [IMPORTANCE]  rows of COLUMNS f32 -> blocks; IMPORTANCE is a file of COLUMNS f32
+//   codec_tool encode TYPE COLUMNS [IMPORTANCE [EFFORT]]
+//                                                rows of COLUMNS f32 -> blocks; IMPORTANCE is a file of COLUMNS f32 or -, EFFORT
+//                                                fast, default or max
 // All numbers are little-endian, without headers. Exit 2 on wrong usage or a size that is not whole rows or blocks.
 #include <cstdio>
 #include <cstdlib>
@@ -54,7 +56,14 @@ void decode(const Codec& codec) {
   write_all(values.data(), values.size() * sizeof(float));
 }
 
-void encode(const Codec& codec, size_t columns, const std::vector<float>& importance) {
+Effort effort_of(const std::string& word) {
+  if (word == "fast") return Effort::kFast;
+  if (word == "default") return Effort::kDefault;
+  if (word == "max") return Effort::kMax;
+  fail("EFFORT is fast, default or max");
+}
+
+void encode(const Codec& codec, size_t columns, const std::vector<float>& importance, Effort effort) {
   const GgmlTypeInfo& type = info(codec.type);
   const std::vector<float> values = as_floats(read_all(stdin));
   if (columns == 0 || columns % type.block_elems != 0 || values.size() % columns != 0)
@@ -62,23 +71,25 @@ void encode(const Codec& codec, size_t columns, const std::vector<float>& import
   if (!importance.empty() && importance.size() != columns) fail("IMPORTANCE is not one row");
   std::vector<std::byte> blocks(columns / type.block_elems * type.block_bytes);
   for (size_t start = 0; start < values.size(); start += columns) {
-    codec.encode(std::span(values).subspan(start, columns), {.importance = importance}, blocks);
+    codec.encode(std::span(values).subspan(start, columns), {.importance = importance, .effort = effort}, blocks);
     write_all(blocks.data(), blocks.size());
   }
 }
 
 void run(int argc, char** argv) {
-  if (argc < 3) fail("usage: codec_tool decode TYPE | encode TYPE COLUMNS [IMPORTANCE]");
+  if (argc < 3) fail("usage: codec_tool decode TYPE | encode TYPE COLUMNS [IMPORTANCE [EFFORT]]");
   const GgmlTypeInfo* type = find_ggml_type(std::string_view(argv[2]));
   const Codec* codec = type == nullptr ? nullptr : find_codec(type->type);
   if (codec == nullptr) fail(std::string("no codec ") + argv[2]);
   const std::string verb = argv[1];
   if (verb == "decode" && argc == 3) {
     decode(*codec);
-  } else if (verb == "encode" && codec->encode != nullptr && (argc == 4 || argc == 5)) {
-    encode(*codec, std::strtoull(argv[3], nullptr, 10), argc == 5 ? read_floats(argv[4]) : std::vector<float>());
+  } else if (verb == "encode" && codec->encode != nullptr && argc >= 4 && argc <= 6) {
+    const bool flat = argc == 4 || std::string_view(argv[4]) == "-";
+    encode(*codec, std::strtoull(argv[3], nullptr, 10), flat ? std::vector<float>() : read_floats(argv[4]),
+           effort_of(argc == 6 ? argv[5] : "default"));
   } else {
-    fail("usage: codec_tool decode TYPE | encode TYPE COLUMNS [IMPORTANCE]");
+    fail("usage: codec_tool decode TYPE | encode TYPE COLUMNS [IMPORTANCE [EFFORT]]");
   }
 }
 

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "quant/f16.h"
+#include "quant/grid8.h"
 #include "quant/iq3_grids.h"
 #include "tests/quant/sample_rows.h"
 
@@ -36,6 +37,18 @@ TEST(Decode, Q4_0) {
   b.set(2 + 5, 0xF1);
   EXPECT_EQ(b.values()[5], -0.5f * (1 - 8));
   EXPECT_EQ(b.values()[21], -0.5f * (15 - 8));
+}
+
+TEST(Decode, Q5_0) {
+  Block b(GgmlType::Q5_0);
+  b.f16(0, -0.5f);
+  b.set(2, 1 << 5);      // fifth bit of value 5
+  b.set(4 + 1, 1 << 2);  // of value 26
+  b.set(6 + 5, 0xF1);
+  b.set(6 + 10, 0x30);
+  EXPECT_EQ(b.values()[5], -0.5f * (17 - 16));
+  EXPECT_EQ(b.values()[21], -0.5f * (15 - 16));
+  EXPECT_EQ(b.values()[26], -0.5f * (19 - 16));
 }
 
 TEST(Decode, Q3_K) {
@@ -141,6 +154,69 @@ TEST(Decode, Iq3Xxs) {
     const float magnitude = 0.5f * 3.5f * 0.5f * kIq3XxsGrid.magnitude(point, i % 4);
     EXPECT_EQ(b.values()[40 + i], minus[i] ? -magnitude : magnitude) << i;
   }
+}
+
+TEST(Decode, Iq2Xxs) {
+  Block b(GgmlType::IQ2_XXS);
+  b.f16(0, 0.5f);
+  // Sub-block 1: level 3; its eight 2 is point 200; signs: bits 0 and 4 and 6 set, so the last is minus too.
+  b.set(2 + 8 + 2, 200);
+  const uint32_t packed = 3u << 28 | 0x51u << 14;
+  store_u16(&b.bytes[2 + 8 + 4], static_cast<uint16_t>(packed & 0xFFFF));
+  store_u16(&b.bytes[2 + 8 + 6], static_cast<uint16_t>(packed >> 16));
+  const bool minus[8] = {true, false, false, false, true, false, true, true};
+  for (size_t i = 0; i < 8; ++i) {
+    const float magnitude = 0.5f * 3.5f * 0.25f * kIq2XxsValues[200][i];
+    EXPECT_EQ(b.values()[48 + i], minus[i] ? -magnitude : magnitude) << i;
+  }
+}
+
+TEST(Decode, Iq2Xs) {
+  Block b(GgmlType::IQ2_XS);
+  b.f16(0, 0.5f);
+  // Eight 11 (sub-block 5): point 256 + 7, the sign of its value 2, so the last is minus too; level 9.
+  store_u16(&b.bytes[2 + 22], 263 | 4 << 9);
+  b.set(66 + 2, 0x90);
+  for (size_t i = 0; i < 8; ++i) {
+    const float magnitude = 0.5f * 9.5f * 0.25f * kIq2XsValues[263][i];
+    EXPECT_EQ(b.values()[88 + i], i == 2 || i == 7 ? -magnitude : magnitude) << i;
+  }
+}
+
+TEST(Decode, Iq2S) {
+  Block b(GgmlType::IQ2_S);
+  b.f16(0, 0.5f);
+  // Eight 14 (sub-block 7): point 768 + 5, value 7 negative; level 15.
+  b.set(2 + 14, 5);
+  b.set(34 + 14, 0x80);
+  b.set(66 + 3, 3 << 4);
+  b.set(74 + 3, 0xF0);
+  for (size_t i = 0; i < 8; ++i) {
+    const float magnitude = 0.5f * 15.5f * 0.25f * kIq2SValues[773][i];
+    EXPECT_EQ(b.values()[112 + i], i == 7 ? -magnitude : magnitude) << i;
+  }
+}
+
+TEST(Decode, Iq1S) {
+  Block b(GgmlType::IQ1_S);
+  b.f16(0, 0.5f);
+  // Eight 22 (sub-block 5, its eight 2): point 1024 + 9; level 6, shift -1/8.
+  b.set(2 + 22, 9);
+  store_u16(&b.bytes[34 + 10], 0x8000 | 6 << 12 | 4 << 6);
+  for (size_t i = 0; i < 8; ++i) EXPECT_EQ(b.values()[176 + i], 0.5f * 13 * (kIq1Values[1033][i] - 0.125f)) << i;
+}
+
+TEST(Decode, Iq1M) {
+  Block b(GgmlType::IQ1_M);
+  // d = 0.5 = 0x3800: its nibbles in the top of the words. Eight 23 (sub-block 11): point 512 + 4; level 5, shift -1/8.
+  const uint16_t level = 5 << 9;
+  for (size_t i = 0; i < 4; ++i) {
+    const int d_bits = (0x3800 >> (4 * i) & 15) << 12;
+    store_u16(&b.bytes[48 + 2 * i], static_cast<uint16_t>((i == 2 ? level : 0) | d_bits));
+  }
+  b.set(23, 4);
+  b.set(32 + 11, 0xA0);
+  for (size_t i = 0; i < 8; ++i) EXPECT_EQ(b.values()[184 + i], 0.5f * 11 * (kIq1Values[516][i] - 0.125f)) << i;
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ void check(const Iq3Grid& grid, const Iq3Neighbours& near, int step) {
         const auto level = std::ranges::find(grid.magnitudes, magnitude) - grid.magnitudes.begin();
         ASSERT_LT(level, 8);
         point |= static_cast<uint16_t>(level << (3 * e));
-        magnitudes |= static_cast<uint32_t>(magnitude) << (8 * e);
+        magnitudes |= static_cast<uint32_t>(magnitude / step) << (8 * e);
       }
       if (c == 0) {
         ASSERT_EQ(near.nearest[cell], magnitudes);
@@ -56,8 +56,8 @@ void check(const Iq3Grid& grid, const Iq3Neighbours& near, int step) {
 }
 
 TEST(Iq3Grids, ListTheNearestPointsOfEveryCell) {
-  check(kIq3SGrid, kIq3SNeighbours, kIq3SStep);
-  check(kIq3XxsGrid, kIq3XxsNeighbours, kIq3XxsStep);
+  check(kIq3SGrid, kIq3SNeighbours, static_cast<int>(Iq3SSteps::kStep));
+  check(kIq3XxsGrid, kIq3XxsNeighbours, static_cast<int>(Iq3XxsSteps::kStep));
 }
 
 TEST(Iq3Grids, HoldEachPointOnceInTheFormatsOrder) {

@@ -41,11 +41,17 @@ inline std::vector<float> sample_importance(size_t columns, uint64_t seed) {
   return importance;
 }
 
-inline std::vector<std::byte> encode_row(const Codec& codec, std::span<const float> row, std::span<const float> importance = {}) {
+// What the tests take as the `.scale` of a tensor of these magnitudes; only NVFP4 has one.
+inline constexpr float kSampleTensorScale = 0x1p-10f;
+
+inline std::vector<std::byte> encode_row(const Codec& codec, std::span<const float> row, const RowContext& context) {
   const GgmlTypeInfo& type = info(codec.type);
   std::vector<std::byte> blocks(row.size() / type.block_elems * type.block_bytes);
-  codec.encode(row, {.importance = importance}, blocks);
+  codec.encode(row, context, blocks);
   return blocks;
+}
+inline std::vector<std::byte> encode_row(const Codec& codec, std::span<const float> row, std::span<const float> importance = {}) {
+  return encode_row(codec, row, {.importance = importance, .tensor_scale = kSampleTensorScale});
 }
 
 inline std::vector<float> decode_row(const Codec& codec, std::span<const std::byte> blocks) {
