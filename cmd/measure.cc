@@ -59,12 +59,22 @@ std::vector<Group> data_groups(const MeasureOptionsText& options) {
   }
   std::vector<Group> groups;
   const auto wanted = [&](const std::string& name) {
-    return options.data.empty() || std::ranges::find(options.data, name) != options.data.end();
+    return (options.data.empty() && !options.each) || std::ranges::find(options.data, name) != options.data.end();
   };
   if (wanted("gaussian")) groups.push_back({"gaussian", {gaussian_data(options.rows, options.columns, kSeed)}});
   if (wanted("heavy")) groups.push_back({"heavy", {heavy_data(options.rows, options.columns, kSeed)}});
   if (wanted("nvfp4")) groups.push_back({"nvfp4", {nvfp4_data(options.rows, options.columns, kSeed)}});
-  if (!options.source.empty()) groups.push_back({"tensors", checkpoint_data(options.source, options.rows, kSeed)});
+  if (options.source.empty()) return groups;
+  std::vector<DataSet> matrices = checkpoint_data(options.source, options.rows, kSeed);
+  if (!options.each) {
+    groups.push_back({"tensors", std::move(matrices)});
+    return groups;
+  }
+  for (DataSet& matrix : matrices) {
+    std::string name = matrix.name;
+    groups.push_back({std::move(name), {}});
+    groups.back().sets.push_back(std::move(matrix));
+  }
   return groups;
 }
 
@@ -204,8 +214,9 @@ std::vector<std::string> add_measure_options(CLI::App& app, MeasureOptionsText& 
   app.add_option("--rows", o.rows, "rows of each data set, at most of each matrix")->check(CLI::Range(1, 1 << 20))->capture_default_str();
   app.add_option("--columns", o.columns, "values of a row, a multiple of 256")->check(CLI::Range(256, 1 << 20))->capture_default_str();
   app.add_option("--rounds", o.rounds, "runs of each side; 0: errors alone")->check(CLI::Range(0, 1000))->capture_default_str();
+  app.add_flag("--each", o.each, "every matrix of --source by itself");
   app.add_flag("--markdown", o.markdown, "as the page docs/quant-types.md");
-  return {"peer", "source", "types", "data", "effort", "objective", "tensor-scale", "rows", "columns", "rounds", "markdown"};
+  return {"peer", "source", "types", "data", "effort", "objective", "tensor-scale", "rows", "columns", "rounds", "each", "markdown"};
 }
 
 void measure_types(const MeasureOptionsText& options, std::ostream& out) {

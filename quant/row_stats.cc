@@ -34,13 +34,13 @@ void count_nonfinite(RowError& row, const float* x, const float* y, size_t count
   }
 }
 
-// Takes a block's sums into the row's.
-void add_block(RowError& row, double error, double value, double coarse_error) {
+// Takes a block's sums into the row's; answers the square of its relative error.
+double add_block(RowError& row, double error, double value, double squared_coarse_error) {
   row.squared_error += error;
   row.squared_value += value;
-  const double relative = error > 0 ? std::sqrt(error / value) : 0;  // infinity where value is 0
-  row.worst_block = std::max(row.worst_block, relative);
-  row.coarse_blocks += relative > coarse_error ? 1 : 0;
+  const double relative = error > 0 ? error / value : 0;  // infinity where value is 0
+  row.coarse_blocks += relative > squared_coarse_error ? 1 : 0;
+  return relative;
 }
 
 }  // namespace
@@ -64,7 +64,6 @@ HWY_INLINE double fold(const F64Vec (&sums)[kStatVectors]) {
 
 struct BlockSums {
   double error, value;
-  F64Vec max_error;
 };
 
 // With kMasked, values that are not finite count as equal zeros.
@@ -72,7 +71,7 @@ template <bool kMasked>
 HWY_INLINE BlockSums block_sums(const float* source, const float* decoded, size_t count) {
   const F64 f64;
   const hn::Rebind<float, F64> f32;
-  F64Vec error[kStatVectors], value[kStatVectors], max_error = hn::Zero(f64);
+  F64Vec error[kStatVectors], value[kStatVectors];
   for (size_t v = 0; v < kStatVectors; ++v) error[v] = value[v] = hn::Zero(f64);
   for (size_t i = 0; i < count; i += kStatLanes) {
     for (size_t v = 0; v < kStatVectors; ++v) {
@@ -87,16 +86,15 @@ HWY_INLINE BlockSums block_sums(const float* source, const float* decoded, size_
       const auto off = hn::Sub(hn::PromoteTo(f64, y), wide);
       error[v] = hn::Add(error[v], hn::Mul(off, off));
       value[v] = hn::Add(value[v], hn::Mul(wide, wide));
-      max_error = hn::Max(max_error, hn::Abs(off));
     }
   }
-  return {fold(error), fold(value), max_error};
+  return {fold(error), fold(value)};
 }
 
 // The whole blocks of a row: row.size() is a multiple of `step`, and that of kStatLanes. Squares of floats cannot overflow a double,
 // so a block whose sums are finite holds finite values alone.
 void add_blocks(std::span<const float> source, const float* decoded, size_t step, double coarse_error, RowError& row) {
-  auto max_error = hn::Zero(F64());
+  double worst = 0;
   for (size_t start = 0; start < source.size(); start += step) {
     const float* x = source.data() + start;
     const float* y = decoded + start;
@@ -105,10 +103,9 @@ void add_blocks(std::span<const float> source, const float* decoded, size_t step
       sums = block_sums<true>(x, y, step);
       count_nonfinite(row, x, y, step);
     }
-    add_block(row, sums.error, sums.value, coarse_error);
-    max_error = hn::Max(max_error, sums.max_error);
+    worst = std::max(worst, add_block(row, sums.error, sums.value, coarse_error * coarse_error));
   }
-  row.max_error = std::max(row.max_error, hn::GetLane(hn::MaxOfLanes(F64(), max_error)));
+  row.worst_block = std::max(row.worst_block, std::sqrt(worst));
 }
 
 }  // namespace HWY_NAMESPACE

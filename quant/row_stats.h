@@ -17,7 +17,6 @@ struct RowError {
   double squared_error = 0;     // sum of (decoded - source)^2
   double squared_value = 0;     // sum of source^2
   double worst_block = 0;       // largest sqrt(block's squared_error / squared_value); 0 for a block of zeros that stays zero
-  double max_error = 0;         // largest |decoded - source|
   uint64_t coarse_blocks = 0;   // blocks whose relative error is above `coarse_error`
   uint64_t nan_count = 0;       // NaN in the source
   uint64_t inf_count = 0;       // +-Inf in the source

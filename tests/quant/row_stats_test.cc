@@ -29,7 +29,6 @@ TEST(RowError, SumsSquaresOfARow) {
   EXPECT_EQ(row.squared_error, 5);
   EXPECT_EQ(row.squared_value, 25);
   EXPECT_EQ(row.worst_block, std::sqrt(5.0 / 25.0));
-  EXPECT_EQ(row.max_error, 2);
 }
 
 TEST(RowError, AddsInTheOrderItPromises) {
@@ -89,7 +88,6 @@ TEST(RowError, CountsNonFiniteValuesAndLeavesThemOut) {
   EXPECT_EQ(row.overflow_count, 2u);
   EXPECT_EQ(row.squared_error, 1.0);
   EXPECT_EQ(row.squared_value, 4.0 * 35);
-  EXPECT_EQ(row.max_error, 1.0);
 }
 
 TEST(RowError, HoldsTheLargestFloats) {
