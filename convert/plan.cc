@@ -58,12 +58,12 @@ std::tuple<uint32_t, uint64_t> first_source(const Checkpoint& checkpoint, const 
   return first;
 }
 
-void bind_importance(PlannedTensor& tensor, const Imatrix& imatrix, std::vector<std::string>& without) {
+void bind_importance(PlannedTensor& tensor, const Imatrix& imatrix, std::vector<const PlannedTensor*>& without) {
   const Codec* codec = find_codec(tensor.type);
   if (codec == nullptr || !codec->uses_importance) return;
   const ImatrixEntry* entry = imatrix.find(tensor.name);
   if (entry == nullptr) {
-    without.push_back(tensor.name);
+    without.push_back(&tensor);
     return;
   }
   const uint64_t matrices = tensor.ne.size() > 2 ? tensor.ne[2] : 1;
@@ -76,12 +76,14 @@ void bind_importance(PlannedTensor& tensor, const Imatrix& imatrix, std::vector<
   tensor.importance = entry;
 }
 
-void report_imatrix(const Plan& plan, const std::vector<std::string>& without, std::vector<Finding>& findings) {
+void report_imatrix(const Plan& plan, const std::vector<const PlannedTensor*>& without, std::vector<Finding>& findings) {
   const auto add = [&](Severity severity, std::string tensor, std::string text) {
     findings.push_back({severity, "", std::move(tensor), std::move(text)});
   };
-  for (const std::string& tensor : without) {
-    add(Severity::kWarning, tensor, "no importance data: quantized with flat weights");
+  for (const PlannedTensor* t : without) {
+    // llama-imatrix never gathers any for the embeddings, and for the output only on request.
+    const bool usual = t->tensor_class == TensorClass::kEmbeddings || t->tensor_class == TensorClass::kOutput;
+    add(usual ? Severity::kInfo : Severity::kWarning, t->name, "no importance data: quantized with flat weights");
   }
   for (const PlannedTensor& t : plan.tensors) {
     if (t.importance == nullptr) continue;
@@ -250,7 +252,7 @@ Plan make_plan(const Checkpoint& checkpoint, const Model& model, const PlanOptio
   Metadata metadata = model.metadata;
   metadata.set("general.file_type", file_type_of(checkpoint, model, recipe, choices));
   if (plan.imatrix != nullptr) {
-    std::vector<std::string> without;
+    std::vector<const PlannedTensor*> without;
     for (PlannedTensor& t : plan.tensors) bind_importance(t, *plan.imatrix, without);
     report_imatrix(plan, without, plan.findings);
     add_imatrix_keys(metadata, *plan.imatrix);
