@@ -1,10 +1,9 @@
 // make_checkpoint OUT: a random checkpoint of any shape (see random_checkpoint.h), for the tests and for trying things at scale.
 //   make_checkpoint big --ultra --sparse               the whole of the largest model, 1.1 TB of holes
 //   make_checkpoint big --layers "mamba moe attention" --experts 16
+#include <CLI/CLI.hpp>
 #include <iostream>
 #include <sstream>
-
-#include <CLI/CLI.hpp>
 
 #include "bench/random_checkpoint.h"
 
@@ -56,8 +55,8 @@ int main(int argc, char** argv) {
   }
   try {
     const auto written = ggufmill::write_random_checkpoint(shape, config_from, tokenizer_from, out);
-    std::cout << written.tensors << " tensors, " << written.shards << " shards, " << written.bytes << " bytes, " << written.weights
-              << " weights\n";
+    std::cout << written.tensors << " tensors, " << written.shards << " shards, " << written.bytes << " bytes, "
+              << written.weights << " weights\n";
   } catch (const std::exception& error) {
     std::cerr << "make_checkpoint: " << error.what() << "\n";
     return 1;

@@ -1,9 +1,9 @@
 // quant_bench: speed and error of every codec on one core, beside ggml's encoder, run in turns in the same process. What
 // `ggufmill types --measure` prints, with a choice of the SIMD target.
 //   quant_bench --peer PATH/libggml-base.so [--types IQ3_S,Q3_K] [--data heavy] [--effort max] [--target AVX2]
-// Per type and data set, without ("flat") and with importance ("imp."): our relative error and its ratio to ggml's (below 1: ours is
-// smaller), our speed and its ratio to ggml's (above 1: ours is faster); the same for decoding. `-`: ggml cannot. Ends with the peak
-// resident memory. The data: quant/measure/data_sets.h. Times are CPU times of one thread, medians.
+// Per type and data set, without ("flat") and with importance ("imp."): our relative error and its ratio to ggml's (below 1: ours
+// is smaller), our speed and its ratio to ggml's (above 1: ours is faster); the same for decoding. `-`: ggml cannot. Ends with
+// the peak resident memory. The data: quant/measure/data_sets.h. Times are CPU times of one thread, medians.
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
@@ -31,6 +31,7 @@ int main(int argc, char** argv) {
   }
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  if (!options.json && !options.markdown) std::printf("peak resident memory %.1f MiB\n", static_cast<double>(usage.ru_maxrss) / 1024);
+  if (!options.json && !options.markdown)
+    std::printf("peak resident memory %.1f MiB\n", static_cast<double>(usage.ru_maxrss) / 1024);
   return 0;
 }

@@ -10,12 +10,11 @@
 #include <cmath>
 #include <cstring>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <random>
 #include <set>
 #include <sstream>
 #include <stdexcept>
-
-#include <nlohmann/json.hpp>
 
 namespace ggufmill {
 namespace {
@@ -42,10 +41,14 @@ class TensorList {
     for (size_t i = 0; i < s_.layers.size(); ++i) {
       const std::string block = "backbone.layers." + std::to_string(i) + ".";
       add(block + "norm.weight", {s_.hidden});
-      if (s_.layers[i] == "mamba") mamba(block + "mixer.");
-      else if (s_.layers[i] == "attention") attention(block + "mixer.");
-      else if (s_.layers[i] == "moe") moe(block + "mixer.");
-      else throw std::runtime_error("layer kind \"" + s_.layers[i] + "\": not mamba, attention or moe");
+      if (s_.layers[i] == "mamba")
+        mamba(block + "mixer.");
+      else if (s_.layers[i] == "attention")
+        attention(block + "mixer.");
+      else if (s_.layers[i] == "moe")
+        moe(block + "mixer.");
+      else
+        throw std::runtime_error("layer kind \"" + s_.layers[i] + "\": not mamba, attention or moe");
     }
     if (s_.mtp) mtp();
     add("backbone.norm_f.weight", {s_.hidden});
@@ -273,8 +276,8 @@ std::vector<std::string> ultra_layers() {
   return {std::istream_iterator<std::string>(text), {}};
 }
 
-WrittenCheckpoint write_random_checkpoint(const RandomCheckpoint& shape, const fs::path& config_from, const fs::path& tokenizer_from,
-                                          const fs::path& out) {
+WrittenCheckpoint write_random_checkpoint(const RandomCheckpoint& shape, const fs::path& config_from,
+                                          const fs::path& tokenizer_from, const fs::path& out) {
   fs::create_directories(out);
   write_config(shape, config_from, out);
   write_tokenizer(shape, tokenizer_from, out);

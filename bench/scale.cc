@@ -9,16 +9,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
-
-#include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
 #include "bench/random_checkpoint.h"
 #include "formats/hash.h"
@@ -131,8 +130,8 @@ double beyond_encoders(const Conversion& run) {
   return 100 * (run.cpu_seconds - encode) / encode;
 }
 
-void print(const ggufmill::WrittenCheckpoint& source, const Conversion& run, const Conversion& without_hash, double hash_cpu, uint64_t output,
-           uint64_t ceiling) {
+void print(const ggufmill::WrittenCheckpoint& source, const Conversion& run, const Conversion& without_hash, double hash_cpu,
+           uint64_t output, uint64_t ceiling) {
   const double billions = static_cast<double>(source.weights) / 1e9, mib = 1024.0 * 1024.0;
   const auto gb = [](uint64_t bytes) { return static_cast<double>(bytes) / 1e9; };
   const double encode = run.done.at("encode_cpu_seconds").get<double>();
@@ -146,13 +145,14 @@ void print(const ggufmill::WrittenCheckpoint& source, const Conversion& run, con
   std::printf("beyond encoders   %.1f %% of the encoders' CPU; %.1f %% without source hashes\n", beyond_encoders(run),
               beyond_encoders(without_hash));
   std::printf("a model of 550 billion weights at this rate: %.1f core-hours\n", run.cpu_seconds / billions * 550 / 3600);
-  std::printf("reference         %.1f s CPU to read and hash the source on one core; the conversion takes %.1f times that,\n"
-              "                  its part that is not encoding %.2f times\n",
-              hash_cpu, run.cpu_seconds / hash_cpu, (run.cpu_seconds - encode) / hash_cpu);
+  std::printf(
+      "reference         %.1f s CPU to read and hash the source on one core; the conversion takes %.1f times that,\n"
+      "                  its part that is not encoding %.2f times\n",
+      hash_cpu, run.cpu_seconds / hash_cpu, (run.cpu_seconds - encode) / hash_cpu);
   std::printf("peak resident     %.0f MiB (ceiling %.0f + 200 MiB)\n", static_cast<double>(run.peak_rss_bytes) / mib,
               static_cast<double>(ceiling) / mib);
-  std::printf("read              %.2f GB (%.2f of the source, %.2f with the output's read-back for hashing)\n", gb(run.read_bytes),
-              gb(run.read_bytes) / gb(source.bytes), gb(run.read_bytes) / gb(source.bytes + output));
+  std::printf("read              %.2f GB (%.2f of the source, %.2f with the output's read-back for hashing)\n",
+              gb(run.read_bytes), gb(run.read_bytes) / gb(source.bytes), gb(run.read_bytes) / gb(source.bytes + output));
   std::printf("written           %.2f GB (%.2f of the output)\n", gb(run.written_bytes), gb(run.written_bytes) / gb(output));
   std::printf("its own figures   %s\n", run.done.dump().c_str());
 }
@@ -184,10 +184,8 @@ int main(int argc, char** argv) {
     const auto written = ggufmill::write_random_checkpoint(shape, GGUFMILL_BENCH_CONFIG, GGUFMILL_BENCH_TOKENIZER, source);
     const double hash_cpu = hash_source(source);
     fs::create_directories(fs::path(folder) / "out");
-    std::vector<std::string> command = {program,    "convert",
-                                        source,     "-o",
-                                        folder + "/out/layer.gguf", "--json",
-                                        "--memory", std::to_string(memory_mib) + "MiB"};
+    std::vector<std::string> command = {
+        program, "convert", source, "-o", folder + "/out/layer.gguf", "--json", "--memory", std::to_string(memory_mib) + "MiB"};
     if (!recipe.empty()) command.insert(command.end(), {"--recipe", recipe});
     if (threads > 0) command.insert(command.end(), {"-j", std::to_string(threads)});
     const Conversion run = run_program(command);

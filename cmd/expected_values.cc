@@ -38,7 +38,7 @@ struct Opened {
 }  // namespace
 
 RowSource expected_values(const std::string& source, const std::vector<std::string>& tensor_names) {
-  if (tensor_names.empty()) return {};   // a vocabulary has no values
+  if (tensor_names.empty()) return {};  // a vocabulary has no values
   const std::set<std::string> names(tensor_names.begin(), tensor_names.end());
   auto opened = std::make_shared<Opened>(Opened{Checkpoint(resolve_source(source, hub_cache())), {}, {}});
   std::optional<Plan> chosen;

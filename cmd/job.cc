@@ -107,7 +107,8 @@ OutputPlace resolve_output(const std::string& out, bool create) {
                                   ": expected a path that ends in .gguf, or a folder (an existing one, or ending in '/')");
   }
   if (parse_split_name(path)) {
-    throw Error(Exit::kUsage, "-o " + printable(out, 4096) + ": is the name of one file of a split", "give STEM.gguf: shards are numbered by the program");
+    throw Error(Exit::kUsage, "-o " + printable(out, 4096) + ": is the name of one file of a split",
+                "give STEM.gguf: shards are numbered by the program");
   }
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
   if (create && !fs::is_directory(folder, unreadable)) {

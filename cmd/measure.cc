@@ -98,14 +98,15 @@ std::vector<std::string> cells(const Measured& m) {
   const TypeFigures& f = m.figures;
   std::vector<std::string> row = {std::string(name(m.codec->type)), m.data};
   for (const EncodeFigures* e : {&f.flat, &f.weighted}) {
-    row.insert(row.end(), {error_text(e->error), ratio_text(e->error_ratio()), speed_text(e->weights_per_second), times_text(e->speed_ratio)});
+    row.insert(row.end(), {error_text(e->error), ratio_text(e->error_ratio()), speed_text(e->weights_per_second),
+                           times_text(e->speed_ratio)});
   }
   row.insert(row.end(), {speed_text(f.decode_per_second), times_text(decode_ratio(f))});
   return row;
 }
 
-const std::vector<std::string> kColumns = {"type",      "data",       "flat error", "x ggml", "flat Mw/s", "x ggml", "imp. error",
-                                           "x ggml",    "imp. Mw/s",  "x ggml",     "decode Mw/s", "x ggml"};
+const std::vector<std::string> kColumns = {"type",       "data",   "flat error", "x ggml", "flat Mw/s",   "x ggml",
+                                           "imp. error", "x ggml", "imp. Mw/s",  "x ggml", "decode Mw/s", "x ggml"};
 
 void print_table(const std::vector<Measured>& all, std::ostream& out) {
   std::vector<TextTable::Column> columns;
@@ -209,14 +210,21 @@ std::vector<std::string> add_measure_options(CLI::App& app, MeasureOptionsText& 
   app.add_option("--types", o.types, "types, separated by commas (all)")->delimiter(',');
   app.add_option("--data", o.data, "gaussian, heavy, nvfp4, separated by commas (all)")->delimiter(',');
   app.add_option("--effort", o.effort, "how long encoders search")->check(CLI::IsMember(effort_names()))->capture_default_str();
-  app.add_option("--objective", o.objective, "what encoders minimize")->check(CLI::IsMember(objective_names()))->capture_default_str();
+  app.add_option("--objective", o.objective, "what encoders minimize")
+      ->check(CLI::IsMember(objective_names()))
+      ->capture_default_str();
   app.add_option("--tensor-scale", o.tensor_scale, "of NVFP4, for ours")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--rows", o.rows, "rows of each data set, at most of each matrix")->check(CLI::Range(1, 1 << 20))->capture_default_str();
-  app.add_option("--columns", o.columns, "values of a row, a multiple of 256")->check(CLI::Range(256, 1 << 20))->capture_default_str();
+  app.add_option("--rows", o.rows, "rows of each data set, at most of each matrix")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  app.add_option("--columns", o.columns, "values of a row, a multiple of 256")
+      ->check(CLI::Range(256, 1 << 20))
+      ->capture_default_str();
   app.add_option("--rounds", o.rounds, "runs of each side; 0: errors alone")->check(CLI::Range(0, 1000))->capture_default_str();
   app.add_flag("--each", o.each, "every matrix of --source by itself");
   app.add_flag("--markdown", o.markdown, "as the page docs/quant-types.md");
-  return {"peer", "source", "types", "data", "effort", "objective", "tensor-scale", "rows", "columns", "rounds", "each", "markdown"};
+  return {"peer",         "source", "types",   "data",   "effort", "objective",
+          "tensor-scale", "rows",   "columns", "rounds", "each",   "markdown"};
 }
 
 void measure_types(const MeasureOptionsText& options, std::ostream& out) {

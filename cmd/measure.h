@@ -24,7 +24,7 @@ struct MeasureOptionsText {
   float tensor_scale = kNvfp4Scale;
   size_t rows = 32;  // of each data set, at most of each matrix
   size_t columns = 4096;
-  int rounds = 5;  // runs of each side; 0: errors alone
+  int rounds = 5;     // runs of each side; 0: errors alone
   bool each = false;  // every matrix of `source` by itself
   bool json = false;
   bool markdown = false;  // the page docs/quant-types.md

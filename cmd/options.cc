@@ -60,7 +60,8 @@ std::filesystem::path path_or_hub_name(const std::string& given) {
 }
 
 // An empty value is an unset shell variable more often than a wish.
-const CLI::Validator kNotEmpty([](std::string& value) { return value.empty() ? std::string("must not be empty") : std::string(); }, "");
+const CLI::Validator kNotEmpty(
+    [](std::string& value) { return value.empty() ? std::string("must not be empty") : std::string(); }, "");
 
 class OptionTree {
  public:
@@ -120,14 +121,17 @@ class OptionTree {
   void add_job_options(CLI::App& c, JobOptions& o) {
     c.add_option("SOURCE", o.source, "model folder, hub snapshot, .safetensors file or hub name")->required();
     c.add_option("-o,--output", o.out,
-                 "OUT.gguf, or a folder (existing, or ending in '/') for files named after model and recipe")->check(kNotEmpty);
-    c.add_option("-r,--recipe", o.recipe, "recipe FILE or PRESET ('ggufmill recipe list'); default: the model family's")->check(kNotEmpty);
+                 "OUT.gguf, or a folder (existing, or ending in '/') for files named after model and recipe")
+        ->check(kNotEmpty);
+    c.add_option("-r,--recipe", o.recipe, "recipe FILE or PRESET ('ggufmill recipe list'); default: the model family's")
+        ->check(kNotEmpty);
     c.add_option("-t,--tensor-type", o.tensor_types,
                  "PATTERN=TYPE, a rule before the recipe's; regex found in the GGUF name; repeatable")
         ->allow_extra_args(false);
     c.add_option("--tensor-type-file", o.tensor_type_file, "the same, one a line")->check(kNotEmpty);
     c.add_option("--imatrix", o.imatrix, "importance matrix (GGUF)")->check(kNotEmpty);
-    c.add_option("--effort", o.effort, "how long encoders search (default; the presets that copy llama.cpp's converter round as it does)")
+    c.add_option("--effort", o.effort,
+                 "how long encoders search (default; the presets that copy llama.cpp's converter round as it does)")
         ->check(CLI::IsMember(effort_names()));
     c.add_option("--objective", o.objective,
                  "what encoders minimize: squared error times importance, or times importance x sqrt(mean square + value^2) "
@@ -178,7 +182,8 @@ class OptionTree {
                           "  ggufmill verify model/                         (a download, before conversion)\n",
                           [this] { return verify(); });
     c->add_option("OUT", verify_out_, "GGUF file, split member or stem, folder, or a checkpoint folder")->required();
-    CLI::Option* source = c->add_option("--source", verify_source_, "compare the dequantized values with this checkpoint")->check(kNotEmpty);
+    CLI::Option* source =
+        c->add_option("--source", verify_source_, "compare the dequantized values with this checkpoint")->check(kNotEmpty);
     CLI::Option* sample = c->add_option("--sample", verify_.sample, "fraction of rows compared per tensor")
                               ->check(CLI::Range(0.0, 1.0))
                               ->capture_default_str();
@@ -261,7 +266,8 @@ class OptionTree {
     }
     for (const CLI::App* sub : where->get_subcommands([](CLI::App*) { return true; })) known.push_back(sub->get_name());
     std::string command;
-    for (const CLI::App* a = where; a != &app_; a = a->get_parent()) command = a->get_name() + (command.empty() ? "" : " ") + command;
+    for (const CLI::App* a = where; a != &app_; a = a->get_parent())
+      command = a->get_name() + (command.empty() ? "" : " ") + command;
     const std::string help = "'ggufmill " + command + (command.empty() ? "" : " ") + "--help' shows the flags";
     for (const std::string& extra : app_.remaining(true)) {
       const std::string word = extra.substr(0, extra.find('='));

@@ -42,12 +42,14 @@ void add_disk_finding(const Job& job, std::vector<Finding>& findings) {
 void add_output_findings(const Job& job, const JobOptions& options, std::vector<Finding>& findings) {
   if (options.out.empty()) return;
   if (!std::filesystem::is_directory(job.place.folder)) {
-    if (!options.out.ends_with('/')) findings.push_back({Severity::kWarning, "", "", job.place.folder.string() + ": no such folder"});
+    if (!options.out.ends_with('/'))
+      findings.push_back({Severity::kWarning, "", "", job.place.folder.string() + ": no such folder"});
     return;
   }
   const auto existing = existing_outputs(job.place.folder, job.plan.stem);
   if (existing.empty() || options.force) return;
-  findings.push_back({Severity::kWarning, "", "", existing[0].string() + ": exists already; convert needs --force to replace it"});
+  findings.push_back(
+      {Severity::kWarning, "", "", existing[0].string() + ": exists already; convert needs --force to replace it"});
 }
 
 void print_json(const Job& job, const std::vector<Finding>& findings) {

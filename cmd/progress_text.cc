@@ -110,7 +110,8 @@ void ProgressText::progress(const Progress& p) {
   constexpr size_t kMaxCells = 24, kMinCells = 8;
   const size_t columns = terminal_columns();
   std::string drawn = text + tensor;
-  const size_t cells = columns > drawn.size() + 2 ? std::min(kMaxCells, columns - drawn.size() - 2) : 0;   // the name comes before the bar
+  const size_t cells =
+      columns > drawn.size() + 2 ? std::min(kMaxCells, columns - drawn.size() - 2) : 0;  // the name comes before the bar
   const bool with_bar = cells >= kMinCells;
   if (drawn.size() > columns - 1) drawn.resize(columns - 1);
   std::cerr << "\r\033[K" << (with_bar ? bar(done, cells) + " " : "") << drawn << std::flush;
@@ -124,14 +125,16 @@ void ProgressText::tensor_done(const PlannedTensor& t, double relative_rmse) {
 }
 
 void ProgressText::nonfinite(const PlannedTensor& t, uint64_t nan_count, uint64_t inf_count) {
-  line("warning: " + printable(t.name) + ": the source holds " + std::to_string(nan_count) + " NaN and " + std::to_string(inf_count) + " Inf values");
+  line("warning: " + printable(t.name) + ": the source holds " + std::to_string(nan_count) + " NaN and " +
+       std::to_string(inf_count) + " Inf values");
 }
 
 void ProgressText::coarse(const PlannedTensor& t, uint64_t coarse_blocks, const WorstBlock& worst) {
   const uint64_t blocks = t.elems() / info(t.type).block_elems;
-  line("warning: " + printable(t.name) + ": " + std::to_string(coarse_blocks) + " of " + std::to_string(blocks) + " blocks lost more than twice what " +
-       std::string(name(t.type)) + " usually loses (outliers?), the worst " + format_fixed(worst.relative_error, 2) + " of itself at row " +
-       std::to_string(worst.row) + ", column " + std::to_string(worst.column));
+  line("warning: " + printable(t.name) + ": " + std::to_string(coarse_blocks) + " of " + std::to_string(blocks) +
+       " blocks lost more than twice what " + std::string(name(t.type)) + " usually loses (outliers?), the worst " +
+       format_fixed(worst.relative_error, 2) + " of itself at row " + std::to_string(worst.row) + ", column " +
+       std::to_string(worst.column));
 }
 
 void ProgressText::file_done(const std::string& name, uint64_t bytes, const std::string& sha256) {

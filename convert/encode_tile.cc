@@ -26,7 +26,12 @@ constexpr uint64_t kChunkElems = 32768;
 class TileCoder {
  public:
   TileCoder(const PlannedTensor& tensor, const SourceTensor& source, Tile& tile, Importance* importance, RowsRecord& record)
-      : tensor_(tensor), source_(source), tile_(tile), codec_(*find_codec(tensor.type)), importance_(importance), record_(record) {}
+      : tensor_(tensor),
+        source_(source),
+        tile_(tile),
+        codec_(*find_codec(tensor.type)),
+        importance_(importance),
+        record_(record) {}
 
   // Fills tile.blocks and the record's sums; answers the counts of odd values. `encode_seconds` grows by what the codec took.
   RowError run(double& encode_seconds) {
@@ -53,7 +58,9 @@ class TileCoder {
   uint64_t row_elems() const { return tensor_.row_elems(); }
   // Row r of the tile, one of those in hand.
   std::span<float> row(uint64_t r) { return std::span(tile_.values).subspan((r - first_) * row_elems(), row_elems()); }
-  std::span<std::byte> blocks(uint64_t r) { return std::span(tile_.blocks).subspan(r * tensor_.row_bytes(), tensor_.row_bytes()); }
+  std::span<std::byte> blocks(uint64_t r) {
+    return std::span(tile_.blocks).subspan(r * tensor_.row_bytes(), tensor_.row_bytes());
+  }
   // The source's bytes of row r of the tile, which holds whole heads.
   std::span<const std::byte> source_row(uint64_t r) const {
     const uint64_t bytes = row_elems() * info(source_.dtype).bytes;
@@ -92,9 +99,10 @@ class TileCoder {
         importance_->weights(*tensor_.importance, output_row / rows_per_matrix, tile_.importance);
         weights_ = tile_.importance;
       }
-      codec_.encode(row(r),
-                    {.importance = weights_, .effort = tensor_.effort, .objective = tensor_.objective, .tensor_scale = tensor_.scale},
-                    blocks(r));
+      codec_.encode(
+          row(r),
+          {.importance = weights_, .effort = tensor_.effort, .objective = tensor_.objective, .tensor_scale = tensor_.scale},
+          blocks(r));
     }
   }
 

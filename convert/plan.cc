@@ -142,8 +142,9 @@ void override_metadata(Metadata& metadata, const PlanOptions& options, std::vect
   for (const auto& [key, value] : options.metadata) {
     const MetadataValue* old = metadata.find(key);
     if (old != nullptr && old->index() != value.index()) {
-      findings.push_back({Severity::kWarning, "", "", "--metadata " + printable(key) + ": changes its type from " + type_name(*old) + " to " +
-                                                          type_name(value) + "; readers may refuse the file"});
+      findings.push_back({Severity::kWarning, "", "",
+                          "--metadata " + printable(key) + ": changes its type from " + type_name(*old) + " to " +
+                              type_name(value) + "; readers may refuse the file"});
     }
     metadata.set(key, value);
   }

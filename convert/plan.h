@@ -68,9 +68,9 @@ struct Plan {
   std::string architecture;
   std::string model_name;
   std::string recipe_name;
-  Sha256 metadata_hash;                        // of all keys and values
-  Sha256 recipe_hash;  // of the resolved decisions
-  std::string stem;    // of the output's names
+  Sha256 metadata_hash;  // of all keys and values
+  Sha256 recipe_hash;    // of the resolved decisions
+  std::string stem;      // of the output's names
   std::vector<PlannedFile> files;
   std::vector<PlannedTensor> tensors;      // in file order: by first source offset
   std::vector<Shard> shards;               // the source, by name
@@ -83,7 +83,7 @@ struct Plan {
   uint64_t total_bytes() const;  // of all output files
   uint64_t parameters() const;   // weights of all tensors
   uint64_t source_bytes() const;
-  std::set<uint32_t> used_shards() const;      // those that a tensor's rows come from; only these are read
+  std::set<uint32_t> used_shards() const;  // those that a tensor's rows come from; only these are read
 };
 
 struct SplitOptions {

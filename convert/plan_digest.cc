@@ -94,9 +94,12 @@ Sha256 hash_of_files(const Plan& plan) {
 void add_digest(Plan& plan) {
   plan.recipe_hash = hash_of_types(plan);
   // Most telling first: a refused resume names the first part that differs.
-  plan.digest_parts = {{"the program's encoders", hash_of_encoding()},        {"the source files", hash_of_sources(plan)},
-                       {"the importance matrix", hash_of_imatrix(plan)},      {"tensor types", plan.recipe_hash},
-                       {"metadata", plan.metadata_hash}, {"output files and shard sizes", hash_of_files(plan)}};
+  plan.digest_parts = {{"the program's encoders", hash_of_encoding()},
+                       {"the source files", hash_of_sources(plan)},
+                       {"the importance matrix", hash_of_imatrix(plan)},
+                       {"tensor types", plan.recipe_hash},
+                       {"metadata", plan.metadata_hash},
+                       {"output files and shard sizes", hash_of_files(plan)}};
   DigestStream all;
   for (const DigestPart& part : plan.digest_parts) {
     all.text(part.what);

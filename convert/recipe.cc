@@ -9,8 +9,8 @@
 
 #include "convert/nearest.h"
 #include "formats/error.h"
-#include "quant/codecs.h"
 #include "formats/file.h"
+#include "quant/codecs.h"
 
 namespace ggufmill {
 namespace {

@@ -56,7 +56,7 @@ struct Rule {
   std::vector<GgmlType> types;  // the first whose block divides the row; else the fallback of the first
   std::string origin;           // "-t ffn_up=Q4_K", "recipe rule 3: experts": for reasons and findings
   bool matches(const TensorFacts& facts) const;
-  bool is_catch_all() const;                 // no condition at all
+  bool is_catch_all() const;  // no condition at all
 };
 
 struct Recipe {

@@ -12,11 +12,13 @@ namespace {
 
 using namespace std::string_view_literals;
 
-constexpr std::array kInBlocks = {
-    "attn_q"sv,         "attn_k"sv,         "attn_v"sv,      "attn_output"sv,   "attn_qkv"sv,      "attn_gate"sv,   "ffn_gate"sv,
-    "ffn_down"sv,       "ffn_up"sv,         "ffn_gate_shexp"sv, "ffn_down_shexp"sv, "ffn_up_shexp"sv, "ffn_gate_exps"sv,
-    "ffn_down_exps"sv,  "ffn_up_exps"sv,    "ssm_in"sv,      "ssm_out"sv,       "ssm_alpha"sv,     "ssm_beta"sv,
-    "nextn.eh_proj"sv,  "nextn.shared_head_head"sv};
+constexpr std::array kInBlocks = {"attn_q"sv,         "attn_k"sv,         "attn_v"sv,
+                                  "attn_output"sv,    "attn_qkv"sv,       "attn_gate"sv,
+                                  "ffn_gate"sv,       "ffn_down"sv,       "ffn_up"sv,
+                                  "ffn_gate_shexp"sv, "ffn_down_shexp"sv, "ffn_up_shexp"sv,
+                                  "ffn_gate_exps"sv,  "ffn_down_exps"sv,  "ffn_up_exps"sv,
+                                  "ssm_in"sv,         "ssm_out"sv,        "ssm_alpha"sv,
+                                  "ssm_beta"sv,       "nextn.eh_proj"sv,  "nextn.shared_head_head"sv};
 
 constexpr std::string_view kWeight = ".weight";
 

@@ -43,7 +43,8 @@ SourceRows::SourceRows(const Plan& plan) : plan_(plan) {
 
 void SourceRows::read(size_t tensor, uint64_t row, std::span<float> out) const {
   const PlannedTensor& t = plan_.tensors.at(tensor);
-  if (!t.literal.empty()) return find_codec(t.type)->decode(std::span(t.literal).subspan(row * t.row_bytes(), t.row_bytes()), out);
+  if (!t.literal.empty())
+    return find_codec(t.type)->decode(std::span(t.literal).subspan(row * t.row_bytes(), t.row_bytes()), out);
   const auto after = std::ranges::upper_bound(t.pieces, row, {}, &Piece::out_row);
   assert(after != t.pieces.begin() && "pieces tile all rows");
   const Piece& piece = *std::prev(after);

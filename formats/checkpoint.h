@@ -20,20 +20,20 @@
 namespace ggufmill {
 
 struct Shard {
-  std::string name;                     // as in the folder: "model-00001-of-00004.safetensors"
+  std::string name;  // as in the folder: "model-00001-of-00004.safetensors"
   std::filesystem::path path;
   FileId id;
   uint64_t data_offset = 0;
   Sha256 header_hash;
-  std::optional<Sha256> expected_sha256;   // the hub's blob name, or the --local-dir metadata's etag, where that is one
+  std::optional<Sha256> expected_sha256;  // the hub's blob name, or the --local-dir metadata's etag, where that is one
 };
 
 struct SourceTensor {
   std::string name;
   DType dtype;
-  std::vector<uint64_t> shape;   // outermost first
-  uint32_t shard = 0;            // index into Checkpoint::shards()
-  Extent extent;                 // absolute in the shard
+  std::vector<uint64_t> shape;  // outermost first
+  uint32_t shard = 0;           // index into Checkpoint::shards()
+  Extent extent;                // absolute in the shard
   uint64_t elems() const { return elems_; }
   uint64_t elems_ = 1;
 };
@@ -52,9 +52,9 @@ class Checkpoint {
   std::span<const Shard> shards() const { return shards_; }           // by name
   std::span<const SourceTensor> tensors() const { return tensors_; }  // by name
   const SourceTensor* find(std::string_view name) const;
-  uint64_t source_bytes() const;                                      // sizes of all shards
+  uint64_t source_bytes() const;  // sizes of all shards
 
-  bool has_file(std::string_view name) const;          // small files: config.json, tokenizer.json, ...
+  bool has_file(std::string_view name) const;  // small files: config.json, tokenizer.json, ...
   std::filesystem::path file(std::string_view name) const { return folder_ / name; }
 
  private:

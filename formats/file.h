@@ -38,16 +38,16 @@ class InputFile {
 
   const std::filesystem::path& path() const { return path_; }
   uint64_t bytes() const { return id_.bytes; }
-  const FileId& id() const { return id_; }   // at open time
-  FileId current_id() const;                 // fstat now
+  const FileId& id() const { return id_; }  // at open time
+  FileId current_id() const;                // fstat now
   int fd() const { return fd_; }
 
   // Fills `out` from `file_offset`; a file that ends before is kBadInput ("file ended at N, expected M (truncated while
   // reading?)"), EIO is kSystem.
   void read_exact(uint64_t file_offset, std::span<std::byte> out) const;
-  std::string read_text(uint64_t max_bytes) const;   // the whole file; kBadInput if larger than max_bytes
+  std::string read_text(uint64_t max_bytes) const;  // the whole file; kBadInput if larger than max_bytes
   void advise_sequential() const;
-  void drop_cache(Extent extent) const;              // POSIX_FADV_DONTNEED; failures do not matter
+  void drop_cache(Extent extent) const;  // POSIX_FADV_DONTNEED; failures do not matter
 
  private:
   std::filesystem::path path_;
@@ -68,15 +68,15 @@ class OutputFile {
   int fd() const { return fd_; }
   // Reserves blocks with fallocate(2), never posix_fallocate; falls back to ftruncate where it is not supported.
   void reserve(uint64_t bytes);
-  void truncate(uint64_t bytes);      // ftruncate: drops what stands behind a journal's last whole record
+  void truncate(uint64_t bytes);  // ftruncate: drops what stands behind a journal's last whole record
   void write_exact(uint64_t file_offset, std::span<const std::byte> data);
   void read_exact(uint64_t file_offset, std::span<std::byte> out) const;
-  uint64_t bytes() const;             // fstat
-  uint64_t allocated_bytes() const;   // st_blocks * 512
-  void start_writeback(Extent extent) const;   // sync_file_range, failures do not matter
+  uint64_t bytes() const;                     // fstat
+  uint64_t allocated_bytes() const;           // st_blocks * 512
+  void start_writeback(Extent extent) const;  // sync_file_range, failures do not matter
   void drop_cache(Extent extent) const;
-  void sync_data();                   // fdatasync; never retried after a failure: the page cache lies after that
-  void sync();                        // fsync
+  void sync_data();  // fdatasync; never retried after a failure: the page cache lies after that
+  void sync();       // fsync
 
  private:
   std::filesystem::path path_;

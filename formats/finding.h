@@ -10,8 +10,8 @@ enum class Severity { kInfo, kWarning, kError };
 
 struct Finding {
   Severity severity = Severity::kInfo;
-  std::string file;      // may be empty
-  std::string tensor;    // may be empty
+  std::string file;    // may be empty
+  std::string tensor;  // may be empty
   std::string message;
 };
 

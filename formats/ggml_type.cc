@@ -12,6 +12,7 @@ namespace {
 
 using enum GgmlType;
 
+// clang-format off
 constexpr std::array kTypes = std::to_array<GgmlTypeInfo>({
     {F32, "F32", 1, 4},          {F16, "F16", 1, 2},          {Q4_0, "Q4_0", 32, 18},      {Q4_1, "Q4_1", 32, 20},
     {Q5_0, "Q5_0", 32, 22},      {Q5_1, "Q5_1", 32, 24},      {Q8_0, "Q8_0", 32, 34},      {Q8_1, "Q8_1", 32, 36},
@@ -23,6 +24,7 @@ constexpr std::array kTypes = std::to_array<GgmlTypeInfo>({
     {BF16, "BF16", 1, 2},        {TQ1_0, "TQ1_0", 256, 54},   {TQ2_0, "TQ2_0", 256, 66},   {MXFP4, "MXFP4", 32, 17},
     {NVFP4, "NVFP4", 64, 36},    {Q1_0, "Q1_0", 128, 18},     {Q2_0, "Q2_0", 64, 18},
 });
+// clang-format on
 
 static_assert(std::ranges::is_sorted(kTypes, {}, &GgmlTypeInfo::type), "rows stand in the order of their ids");
 
@@ -36,7 +38,9 @@ const GgmlTypeInfo* find_ggml_type(uint32_t id) {
 }
 
 const GgmlTypeInfo* find_ggml_type(std::string_view name) {
-  const auto same = [](char a, char b) { return std::toupper(static_cast<unsigned char>(a)) == std::toupper(static_cast<unsigned char>(b)); };
+  const auto same = [](char a, char b) {
+    return std::toupper(static_cast<unsigned char>(a)) == std::toupper(static_cast<unsigned char>(b));
+  };
   const auto row = std::ranges::find_if(kTypes, [&](const GgmlTypeInfo& t) { return std::ranges::equal(t.name, name, same); });
   return row == kTypes.end() ? nullptr : &*row;
 }

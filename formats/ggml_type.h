@@ -11,6 +11,7 @@
 
 namespace ggufmill {
 
+// clang-format off
 enum class GgmlType : uint32_t {
   F32 = 0, F16 = 1, Q4_0 = 2, Q4_1 = 3, Q5_0 = 6, Q5_1 = 7, Q8_0 = 8, Q8_1 = 9,
   Q2_K = 10, Q3_K = 11, Q4_K = 12, Q5_K = 13, Q6_K = 14, Q8_K = 15,
@@ -18,11 +19,12 @@ enum class GgmlType : uint32_t {
   I8 = 24, I16 = 25, I32 = 26, I64 = 27, F64 = 28, IQ1_M = 29, BF16 = 30, TQ1_0 = 34, TQ2_0 = 35,
   MXFP4 = 39, NVFP4 = 40, Q1_0 = 41, Q2_0 = 42,
 };
+// clang-format on
 
 struct GgmlTypeInfo {
   GgmlType type;
-  std::string_view name;     // upper case, as in ggml: "Q4_K"
-  uint32_t block_elems;      // values per block
+  std::string_view name;  // upper case, as in ggml: "Q4_K"
+  uint32_t block_elems;   // values per block
   uint32_t block_bytes;
   double bits_per_weight() const { return 8.0 * block_bytes / block_elems; }
 };

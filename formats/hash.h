@@ -15,12 +15,12 @@ namespace ggufmill {
 struct Sha256 {
   std::array<std::byte, 32> bytes{};
   std::string hex() const;
-  static std::optional<Sha256> from_hex(std::string_view hex);   // 64 lower-case digits
+  static std::optional<Sha256> from_hex(std::string_view hex);  // 64 lower-case digits
   bool operator==(const Sha256&) const = default;
 };
 
 struct Xxh128 {
-  std::array<std::byte, 16> bytes{};   // canonical (big-endian) form
+  std::array<std::byte, 16> bytes{};  // canonical (big-endian) form
   std::string hex() const;
   static std::optional<Xxh128> from_hex(std::string_view hex);
   bool operator==(const Xxh128&) const = default;
@@ -33,7 +33,7 @@ class Sha256Stream {
   Sha256Stream& operator=(Sha256Stream&&) noexcept;
   ~Sha256Stream();
   void update(std::span<const std::byte> data);
-  Sha256 finish();   // once
+  Sha256 finish();  // once
 
  private:
   struct State;
@@ -48,7 +48,7 @@ class Xxh128Stream {
   ~Xxh128Stream();
   void reset();
   void update(std::span<const std::byte> data);
-  Xxh128 finish() const;   // of everything so far
+  Xxh128 finish() const;  // of everything so far
 
  private:
   struct State;
@@ -60,8 +60,6 @@ Xxh128 xxh128(std::span<const std::byte> data);
 // SHA-1 of "blob LENGTH\0" + data as hex: the name git and the hub give small files.
 std::string git_blob_sha1(std::span<const std::byte> data);
 
-inline std::span<const std::byte> as_bytes(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
+inline std::span<const std::byte> as_bytes(std::string_view text) { return std::as_bytes(std::span(text.data(), text.size())); }
 
 }  // namespace ggufmill

@@ -185,7 +185,8 @@ void check_content_hash(std::string_view text, std::string_view where) {
   const std::string found = xxh128(as_bytes(text.substr(0, line))).hex();
   const std::string_view rest = text.substr(line + kContentKey.size());
   if (rest.starts_with(found) && rest != found + "\"\n}\n") {
-    throw Error(Exit::kBadInput, std::string(where) + ": ends otherwise than it was written (cut short, or something follows it)");
+    throw Error(Exit::kBadInput,
+                std::string(where) + ": ends otherwise than it was written (cut short, or something follows it)");
   }
   if (rest != found + "\"\n}\n") {
     throw Error(Exit::kBadInput, std::string(where) + ": content hash is " + found + ", the file says " +

@@ -25,7 +25,7 @@ enum class DType : uint8_t { BOOL, U8, I8, F8_E4M3, F8_E5M2, F8_E8M0, I16, U16, 
 
 struct DTypeInfo {
   DType dtype;
-  std::string_view name;   // as in the header: "BF16"
+  std::string_view name;  // as in the header: "BF16"
   uint32_t bytes;
 };
 std::span<const DTypeInfo> dtypes();
@@ -35,15 +35,15 @@ inline std::string_view name(DType dtype) { return info(dtype).name; }
 struct SafetensorsEntry {
   std::string name;
   DType dtype;
-  std::vector<uint64_t> shape;   // outermost first, as in PyTorch; [] is a scalar
-  Extent extent;                 // absolute in the file
-  uint64_t elems() const;        // checked when the header was read
+  std::vector<uint64_t> shape;  // outermost first, as in PyTorch; [] is a scalar
+  Extent extent;                // absolute in the file
+  uint64_t elems() const;       // checked when the header was read
 };
 
 struct SafetensorsHeader {
-  std::vector<SafetensorsEntry> tensors;   // by offset
-  uint64_t data_offset = 0;                // 8 + n
-  Sha256 header_hash;                      // of the first data_offset bytes
+  std::vector<SafetensorsEntry> tensors;  // by offset
+  uint64_t data_offset = 0;               // 8 + n
+  Sha256 header_hash;                     // of the first data_offset bytes
 };
 
 // Reads and validates the header against the file's size. Each defect is a kBadInput Error that names file, tensor and

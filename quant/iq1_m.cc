@@ -73,9 +73,7 @@ inline void pack_iq1_m(uint16_t d, const Grid8Block&, const Grid8Choice& choice,
   }
 }
 
-void encode_iq1_m_row(Row row, const RowContext& context, std::byte* out) {
-  encode_eights<Iq1M>(row, context, out, pack_iq1_m);
-}
+void encode_iq1_m_row(Row row, const RowContext& context, std::byte* out) { encode_eights<Iq1M>(row, context, out, pack_iq1_m); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace ggufmill

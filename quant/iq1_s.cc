@@ -62,8 +62,7 @@ inline void pack_iq1_s(uint16_t d, const Grid8Block&, const Grid8Choice& choice,
   store_u16(block, d);
   for (size_t j = 0; j < kEights / 4; ++j) {
     const size_t lane = 4 * j;
-    uint32_t packed =
-        static_cast<uint32_t>(choice.level.lane[lane]) << 12 | (choice.points.shift.lane[lane] < 0 ? 0x8000u : 0u);
+    uint32_t packed = static_cast<uint32_t>(choice.level.lane[lane]) << 12 | (choice.points.shift.lane[lane] < 0 ? 0x8000u : 0u);
     for (size_t k = 0; k < 4; ++k) {
       const auto index = static_cast<uint32_t>(choice.points.code[lane + k]) >> 16;
       block[Iq1S::kLowAt + lane + k] = static_cast<std::byte>(index & 255);
@@ -73,9 +72,7 @@ inline void pack_iq1_s(uint16_t d, const Grid8Block&, const Grid8Choice& choice,
   }
 }
 
-void encode_iq1_s_row(Row row, const RowContext& context, std::byte* out) {
-  encode_eights<Iq1S>(row, context, out, pack_iq1_s);
-}
+void encode_iq1_s_row(Row row, const RowContext& context, std::byte* out) { encode_eights<Iq1S>(row, context, out, pack_iq1_s); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace ggufmill

@@ -68,9 +68,7 @@ inline void pack_iq2_s(uint16_t d, const Grid8Block& values, const Grid8Choice& 
   }
 }
 
-void encode_iq2_s_row(Row row, const RowContext& context, std::byte* out) {
-  encode_eights<Iq2S>(row, context, out, pack_iq2_s);
-}
+void encode_iq2_s_row(Row row, const RowContext& context, std::byte* out) { encode_eights<Iq2S>(row, context, out, pack_iq2_s); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace ggufmill
@@ -91,8 +89,7 @@ void decode_iq2_s(Blocks blocks, std::span<float> values) noexcept {
     for (size_t g = 0; g < 32; ++g, y += 8) {
       const unsigned level = byte(Iq2S::kLevelsAt + g / 4) >> (g / 2 % 2 * 4) & 15;
       const float scale = d * (0.5f + static_cast<float>(level)) * 0.25f;
-      const Grid8Values& magnitude =
-          kIq2SValues[byte(Iq2S::kLowAt + g) | (byte(Iq2S::kHighAt + g / 4) >> (g % 4 * 2) & 3) << 8];
+      const Grid8Values& magnitude = kIq2SValues[byte(Iq2S::kLowAt + g) | (byte(Iq2S::kHighAt + g / 4) >> (g % 4 * 2) & 3) << 8];
       const Grid8Values& sign = kSignsOfEight[byte(Iq2S::kSignsAt + g)];
       for (size_t e = 0; e < 8; ++e) y[e] = scale * magnitude[e] * sign[e];
     }

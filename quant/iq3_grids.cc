@@ -32,7 +32,9 @@ constexpr auto kIq3XxsPacked = packed_values(kIq3XxsPoints, kIq3XxsMagnitudes);
 
 }  // namespace
 
-const Iq3Grid kIq3SGrid = {.points = kIq3SPoints, .values = kIq3SValues, .packed = kIq3SPacked, .magnitudes = kIq3SMagnitudes, .unit = 1};
-const Iq3Grid kIq3XxsGrid = {.points = kIq3XxsPoints, .values = kIq3XxsValues, .packed = kIq3XxsPacked, .magnitudes = kIq3XxsMagnitudes, .unit = 4};
+const Iq3Grid kIq3SGrid = {
+    .points = kIq3SPoints, .values = kIq3SValues, .packed = kIq3SPacked, .magnitudes = kIq3SMagnitudes, .unit = 1};
+const Iq3Grid kIq3XxsGrid = {
+    .points = kIq3XxsPoints, .values = kIq3XxsValues, .packed = kIq3XxsPacked, .magnitudes = kIq3XxsMagnitudes, .unit = 4};
 
 }  // namespace ggufmill

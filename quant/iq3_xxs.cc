@@ -69,7 +69,8 @@ void decode_iq3_xxs_row(const std::byte* block, std::span<float> values) {
       const float scale = d * (0.5f + static_cast<float>(packed >> 28)) * 0.5f;
       const uint32_t minus = stored | static_cast<uint32_t>(std::popcount(stored) % 2) << 7;
       write_eight(kIq3XxsGrid.packed[std::to_integer<size_t>(block[kXxsPointsAt + 2 * m])],
-                  kIq3XxsGrid.packed[std::to_integer<size_t>(block[kXxsPointsAt + 2 * m + 1])], minus, scale, &values[start + 8 * m]);
+                  kIq3XxsGrid.packed[std::to_integer<size_t>(block[kXxsPointsAt + 2 * m + 1])], minus, scale,
+                  &values[start + 8 * m]);
     }
   }
 }

@@ -91,8 +91,8 @@ HWY_INLINE BlockSums block_sums(const float* source, const float* decoded, size_
   return {fold(error), fold(value)};
 }
 
-// The whole blocks of a row: row.size() is a multiple of `step`, and that of kStatLanes. Squares of floats cannot overflow a double,
-// so a block whose sums are finite holds finite values alone.
+// The whole blocks of a row: row.size() is a multiple of `step`, and that of kStatLanes. Squares of floats cannot overflow a
+// double, so a block whose sums are finite holds finite values alone.
 void add_blocks(std::span<const float> source, const float* decoded, size_t step, double coarse_error, RowError& row) {
   double worst = 0;
   for (size_t start = 0; start < source.size(); start += step) {

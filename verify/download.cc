@@ -115,7 +115,8 @@ void report_unknown(std::span<const Download> files, Report& report) {
 void report_gguf_files(const fs::path& folder, Report& report) {
   size_t n = 0;
   for (const auto& entry : fs::directory_iterator(folder)) n += entry.path().extension() == ".gguf";
-  if (n > 0) report.add(Severity::kWarning, "", "", std::to_string(n) + " GGUF files here were not checked: verify them by their path");
+  if (n > 0)
+    report.add(Severity::kWarning, "", "", std::to_string(n) + " GGUF files here were not checked: verify them by their path");
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Where verify gets the values that a tensor should have. cmd builds one from the source checkpoint (through convert's row maps), so
-// that verify never sees convert.
+// Where verify gets the values that a tensor should have. cmd builds one from the source checkpoint (through convert's row maps),
+// so that verify never sees convert.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +11,9 @@
 namespace ggufmill {
 
 struct ExpectedTensor {
-  std::string name;                // GGUF name
-  std::vector<uint64_t> ne;        // innermost first
-  std::string class_name;          // "experts", "attention", ...: thresholds are per class
+  std::string name;          // GGUF name
+  std::vector<uint64_t> ne;  // innermost first
+  std::string class_name;    // "experts", "attention", ...: thresholds are per class
   // The values went through exp: other converters' libraries round its last bit otherwise.
   bool computed = false;
 };

@@ -48,9 +48,14 @@ std::vector<float> read_values(const InputFile& file, const SourceTensor& tensor
   std::vector<float> values(count);
   for (size_t i = 0; i < count; ++i) {
     switch (tensor.dtype) {
-      case DType::BF16: values[i] = bf16_to_f32(load_u16(&raw[2 * i])); break;
-      case DType::F16: values[i] = load_f16(&raw[2 * i]); break;
-      default: std::memcpy(&values[i], &raw[4 * i], 4);
+      case DType::BF16:
+        values[i] = bf16_to_f32(load_u16(&raw[2 * i]));
+        break;
+      case DType::F16:
+        values[i] = load_f16(&raw[2 * i]);
+        break;
+      default:
+        std::memcpy(&values[i], &raw[4 * i], 4);
     }
   }
   return values;

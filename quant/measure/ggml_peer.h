@@ -15,7 +15,8 @@ namespace ggufmill {
 
 class GgmlPeer {
  public:
-  // Throws Error kBadInput where the library cannot be loaded or lacks one of the functions. It stays loaded until the process ends.
+  // Throws Error kBadInput where the library cannot be loaded or lacks one of the functions. It stays loaded until the process
+  // ends.
   explicit GgmlPeer(const std::string& library);
 
   // Whether encode() may be called: some types abort the process without importance, and some cannot be written at all.
@@ -32,7 +33,8 @@ class GgmlPeer {
   ToFloat to_float(GgmlType type) const;
 
   void (*init_)(int type) = nullptr;
-  size_t (*quantize_)(int type, const float* from, void* to, int64_t start, int64_t rows, int64_t columns, const float* importance) = nullptr;
+  size_t (*quantize_)(int type, const float* from, void* to, int64_t start, int64_t rows, int64_t columns,
+                      const float* importance) = nullptr;
   const void* (*traits_)(int type) = nullptr;
 };
 

@@ -55,7 +55,8 @@ class Side {
   void encode_by_peer(bool with_importance) {
     scale_ = 1;
     for (size_t s = 0; s < sets_.size(); ++s) {
-      const std::span<const float> importance = with_importance ? std::span<const float>(sets_[s].importance) : std::span<const float>();
+      const std::span<const float> importance =
+          with_importance ? std::span<const float>(sets_[s].importance) : std::span<const float>();
       options_.peer->encode(codec_.type, sets_[s].values, sets_[s].columns, importance, blocks_[s]);
     }
   }

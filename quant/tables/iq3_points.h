@@ -1,5 +1,5 @@
-// The points of the codebooks of IQ3_XXS and IQ3_S, in the format's order, written as iq3_grids.h says: iq3xxs_grid and iq3s_grid of
-// ggml-common.h, llama.cpp b10573. For iq3_grids.cc and for make_iq3_tables.cc, which runs at build time.
+// The points of the codebooks of IQ3_XXS and IQ3_S, in the format's order, written as iq3_grids.h says: iq3xxs_grid and iq3s_grid
+// of ggml-common.h, llama.cpp b10573. For iq3_grids.cc and for make_iq3_tables.cc, which runs at build time.
 #pragma once
 
 #include <array>

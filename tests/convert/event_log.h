@@ -36,10 +36,10 @@ class EventLog : public EventSink {
   std::function<void()> on_file;          // called by a hash cursor
   std::optional<uint64_t> bytes_kept;
   Progress last_progress;
-  std::map<std::string, double> errors;      // by tensor
-  std::map<std::string, std::pair<uint64_t, uint64_t>> odd_values;   // by tensor: NaN, Inf
-  std::map<std::string, uint64_t> coarse_blocks;   // by tensor
-  std::map<std::string, std::string> files;  // name -> SHA-256
+  std::map<std::string, double> errors;                             // by tensor
+  std::map<std::string, std::pair<uint64_t, uint64_t>> odd_values;  // by tensor: NaN, Inf
+  std::map<std::string, uint64_t> coarse_blocks;                    // by tensor
+  std::map<std::string, std::string> files;                         // name -> SHA-256
   std::optional<RunFigures> figures;
 };
 

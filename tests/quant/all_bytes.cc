@@ -1,5 +1,6 @@
-// all_bytes: what every codec writes, and what that decodes to, on fixed rows, on stdout: for comparing builds for other machines.
-// For each type: 4 kinds of row (usual, odd values, far ranges, a lattice) x 3 efforts x flat, importance, importance by magnitude.
+// all_bytes: what every codec writes, and what that decodes to, on fixed rows, on stdout: for comparing builds for other
+// machines. For each type: 4 kinds of row (usual, odd values, far ranges, a lattice) x 3 efforts x flat, importance, importance
+// by magnitude.
 #include <cmath>
 #include <cstdio>
 #include <limits>

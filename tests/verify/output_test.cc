@@ -2,9 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
-
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 
@@ -80,7 +79,8 @@ TEST(VerifyOutput, AComputedValueMayBeItsNeighbour) {
         if (tensor != 0) return;
         for (int i = 0; i < steps; ++i) out[2] = std::nextafter(out[2], 1e9f);
       };
-      const Report report = verify_output({.out = set.folder().path() / "m.gguf", .source = [&](const auto&) { return source; }, .values = {}});
+      const Report report =
+          verify_output({.out = set.folder().path() / "m.gguf", .source = [&](const auto&) { return source; }, .values = {}});
       EXPECT_EQ(report.ok(), computed && steps == 1) << steps << " steps, computed " << computed;
     }
   }
