@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -121,6 +122,13 @@ def output_files(out):
     """The GGUF files of OUT, a path ending in .gguf: itself, or the shards of its split."""
     out = Path(out)
     return [out] if out.exists() else sorted(out.parent.glob(f"{out.stem}-*-of-*.gguf"))
+
+
+def compare_with_golden(manifest, files):
+    """The files hold what llama.cpp's own converter writes. Returns the comparison's last line."""
+    run = subprocess.run([sys.executable, COMPARE, manifest, *files], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
+    return run.stdout.strip().splitlines()[-1]
 
 
 def work_folder(out):

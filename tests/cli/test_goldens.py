@@ -1,13 +1,11 @@
 """Every golden of the family: metadata, names, shapes, types and bytes equal what llama.cpp's own converter writes. And the
 same from a split, where the keys of the split are llama.cpp's."""
 import json
-import subprocess
-import sys
 
 import pytest
 from gguf import GGUFReader, GGUFValueType
 
-from program import COMPARE, DATA, MINI, mill, output_files
+from program import DATA, MINI, compare_with_golden, mill, output_files
 
 FLAGS = {
     "golden": ["-r", "auto"],
@@ -26,18 +24,12 @@ def cases():
     yield pytest.param(MINI, DATA / "mini-eval" / "golden.json", id="mini/golden")
 
 
-def compare(manifest, files):
-    run = subprocess.run([sys.executable, COMPARE, manifest, *files], capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
-    return run.stdout.strip().splitlines()[-1]
-
-
 @pytest.mark.parametrize("checkpoint, manifest", list(cases()))
 def test_golden(checkpoint, manifest, tmp_path, figure):
     out = tmp_path / "out.gguf"
     mill("convert", checkpoint, "-o", out, *FLAGS[manifest.stem]).ok()
     assert output_files(out) == [out]
-    figure(f"{manifest.parent.name}/{manifest.name}: {compare(manifest, [out])}")
+    figure(f"{manifest.parent.name}/{manifest.name}: {compare_with_golden(manifest, [out])}")
 
 
 @pytest.mark.parametrize("checkpoint, manifest", list(cases()))
@@ -48,7 +40,7 @@ def test_golden_in_shards(checkpoint, manifest, tmp_path):
     files = output_files(out)
     assert len(files) >= 3
     assert [f.name for f in files] == [f"out-{i + 1:05d}-of-{len(files):05d}.gguf" for i in range(len(files))]
-    compare(manifest, files)
+    compare_with_golden(manifest, files)
     for number, file in enumerate(files):
         fields = GGUFReader(file).fields
         for key, kind, value in (("split.no", GGUFValueType.UINT16, number), ("split.count", GGUFValueType.UINT16, len(files)),
@@ -62,7 +54,7 @@ def test_split_by_size_keeps_under_it(tmp_path):
     out = tmp_path / "out.gguf"
     mill("convert", MINI, "-o", out, "-r", "auto", "--split-max-size", "4M").ok()
     files = output_files(out)
-    compare(DATA / "mini-eval" / "golden.json", files)
+    compare_with_golden(DATA / "mini-eval" / "golden.json", files)
     for file in files:
         assert file.stat().st_size <= 4_000_000 or len(GGUFReader(file).tensors) == 1, file.name
 

@@ -1,29 +1,13 @@
 """Real llama.cpp, prebuilt by the npm package node-llama-cpp, loads what the program writes and generates from it."""
 import json
-import os
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 
-from program import DATA, MINI, ROOT, mill, output_files
+from llama_cpp import generate
+from program import DATA, MINI, mill, output_files
 
-NODE_FOLDER = Path(os.environ.get("GGUFMILL_TEST_NODE", ROOT / "build" / "node"))
-ORACLE = ROOT / "tests" / "oracle" / "generate.mjs"
 REFERENCE = json.loads((DATA / "mini-eval" / "reference.json").read_text())["runs"]
 PROMPTS = [run["prompt"] for run in REFERENCE]
-
-
-def node():
-    of_venv = NODE_FOLDER.parent / "venv" / "bin" / "node"
-    return str(of_venv) if of_venv.exists() else shutil.which("node")
-
-
-def generate(model, count, prompts):
-    run = subprocess.run([node(), ORACLE, NODE_FOLDER, model, str(count), *prompts], capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stderr[-3000:]
-    return json.loads(run.stdout)["runs"]
 
 
 @pytest.fixture(scope="module", params=[[], ["--split-max-size", "6M"]], ids=["single", "split"])

@@ -1,0 +1,23 @@
+"""Real llama.cpp, prebuilt by the npm package node-llama-cpp."""
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from program import ROOT
+
+NODE_FOLDER = Path(os.environ.get("GGUFMILL_TEST_NODE", ROOT / "build" / "node"))
+ORACLE = ROOT / "tests" / "oracle" / "generate.mjs"
+
+
+def node():
+    of_venv = NODE_FOLDER.parent / "venv" / "bin" / "node"
+    return str(of_venv) if of_venv.exists() else shutil.which("node")
+
+
+def generate(model, count, prompts):
+    """Loads a GGUF file and continues every prompt by `count` greedy tokens."""
+    run = subprocess.run([node(), ORACLE, NODE_FOLDER, model, str(count), *prompts], capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr[-3000:]
+    return json.loads(run.stdout)["runs"]
