@@ -2,10 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <random>
 
+#include "quant/codecs.h"
 #include "tests/convert/small_imatrix.h"
 #include "tests/formats/expect_error.h"
+#include "tests/quant/sample_rows.h"
 
 namespace ggufmill {
 namespace {
@@ -64,6 +68,63 @@ TEST(Importance, MeansAreRightAfterManyTensors) {
       importance.weights(entries[i], 1, out);
       EXPECT_FLOAT_EQ(out[0], i == 0 ? 0.0f : 480.0f / static_cast<float>(i)) << i;
     }
+  }
+}
+
+// An imatrix of eight experts. The last one saw three tokens, in a tenth of its columns; the others saw a thousand tokens each.
+class RareExpert {
+ public:
+  static constexpr uint64_t kColumns = 2048, kExperts = 8;
+  static constexpr double kTokens = 3;
+
+  // The means of the columns are 2^-spread .. 2^spread.
+  explicit RareExpert(int spread) {
+    std::mt19937_64 random(1);
+    std::vector<float> mean(kColumns), sums, counts(kExperts, 1000);
+    for (float& m : mean) m = std::ldexp(1.0f, static_cast<int>(random() % (2 * spread + 1)) - spread);
+    counts.back() = kTokens;
+    for (uint64_t e = 0; e < kExperts; ++e) {
+      for (uint64_t c = 0; c < kColumns; ++c) {
+        const bool seen = e + 1 < kExperts || random() % 10 == 0;
+        sums.push_back(seen ? mean[c] * counts[e] : 0.0f);
+        if (e + 1 == kExperts) unseen.push_back(seen ? 0.0f : 1.0f);
+      }
+    }
+    const TempFolder folder;
+    const Imatrix imatrix = imatrix_of(folder, kColumns, sums, counts);
+    Importance importance(imatrix);
+    weights = ggufmill::weights(importance, imatrix, kExperts - 1);
+  }
+
+  std::vector<float> weights, unseen;  // unseen: 1 for such columns
+};
+
+// The error on the columns that the rare expert never saw, over that of the flat encode on them.
+double unseen_error(const Codec& codec, Objective objective, const RareExpert& expert) {
+  std::vector<float> rows, flat, weighted, unseen;
+  const auto append = [](std::vector<float>& to, const std::vector<float>& values) {
+    to.insert(to.end(), values.begin(), values.end());
+  };
+  for (uint64_t seed = 0; seed < 16; ++seed) {
+    const std::vector<float> row = sample_row(RareExpert::kColumns, seed);
+    append(rows, row);
+    append(unseen, expert.unseen);
+    append(flat, decode_row(codec, encode_row(codec, row)));
+    append(weighted, decode_row(codec, encode_row(codec, row, {.importance = expert.weights, .objective = objective})));
+  }
+  return relative_error(rows, weighted, unseen) / relative_error(rows, flat, unseen);
+}
+
+TEST(Importance, RareExpertKeepsColumnsThatItNeverSaw) {
+  const RareExpert alike(0), spread(1);
+  EXPECT_GT(std::ranges::count(alike.unseen, 1.0f), 1800);
+  for (const GgmlType type : {GgmlType::Q3_K, GgmlType::IQ3_XXS, GgmlType::IQ4_NL, GgmlType::Q6_K}) {
+    const Codec& codec = *find_codec(type);
+    EXPECT_LE(unseen_error(codec, Objective::kImportance, alike), 1.01) << name(type);
+    // Magnitude, some types' own objective, moves error from large values to small ones, on all columns.
+    EXPECT_LE(unseen_error(codec, codec.objective, alike), 1.03) << name(type);
+    // Where the layer's columns differ by a factor of four, so do the weights, seen or not.
+    EXPECT_LE(unseen_error(codec, codec.objective, spread), 1.1) << name(type);
   }
 }
 
