@@ -43,7 +43,8 @@ bool takes_scale(std::string_view tensor_name) {
   if (!tensor_name.ends_with(kWeight)) return false;
   if (tensor_name == "output.weight") return true;
   if (block_of(tensor_name) < 0) return false;
-  const std::string_view in_block = stem(tensor_name).substr(tensor_name.find('.', 4) + 1);  // behind "blk.N."
+  const std::string_view name = stem(tensor_name);
+  const std::string_view in_block = name.substr(name.find('.', 4) + 1);  // behind "blk.N."; "blk.N" itself is in no list
   return std::ranges::find(kInBlocks, in_block) != kInBlocks.end();
 }
 
