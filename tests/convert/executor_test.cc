@@ -7,6 +7,7 @@
 #include <cstring>
 #include <thread>
 
+#include "convert/scale_tensors.h"
 #include "formats/gguf.h"
 #include "formats/hash.h"
 #include "tests/convert/event_log.h"
@@ -137,6 +138,90 @@ TEST(Executor, GoesOnAfterAStopAtEveryStage) {
     EXPECT_TRUE(outcome == Outcome::kStopped || stop_after == mini.plan.tensors.size()) << stop_after;
     EXPECT_EQ(digests(folder.path()), want) << stop_after;
   }
+}
+
+// The small plan with experts in NVFP4, which brings a tensor without source rows: their scale.
+class ScaledPlan : public SmallPlan {
+ public:
+  static constexpr size_t kScale = 2;
+  ScaledPlan() {
+    plan.tensors[1].type = GgmlType::NVFP4;
+    add_scale_tensors(plan.tensors, plan.findings);
+    finish();
+  }
+  const PlannedTensor& scale() const { return plan.tensors[kScale]; }
+  const PlannedFile& file() const { return plan.files[scale().file]; }
+};
+
+TEST(Executor, WritesTensorsWithoutSourceRows) {
+  const ScaledPlan scaled;
+  ASSERT_EQ(scaled.scale().name, "blk.0.ffn_up_exps.scale");
+  ASSERT_EQ(scaled.scale().literal.size(), 8u) << "two experts";
+  const TempFolder folder;
+  EventLog events;
+  ASSERT_EQ(run_plan(scaled.plan, options_for(folder), events, kGoOn), Outcome::kFinished);
+  const std::string bytes = folder.read(scaled.file().name).substr(scaled.scale().extent.file_offset, 8);
+  EXPECT_EQ(std::memcmp(bytes.data(), scaled.scale().literal.data(), 8), 0);
+  EXPECT_EQ(events.errors.at(scaled.scale().name), 0);
+  EXPECT_EQ(events.errors.size(), scaled.plan.tensors.size());
+  EXPECT_LT(events.errors.at("blk.0.ffn_up_exps.weight"), 0.12) << "measured with the scale";
+  uint64_t written = 0;
+  for (const PlannedTensor& t : scaled.plan.tensors) written += t.extent.bytes;
+  EXPECT_EQ(events.figures->bytes_written, written);
+  EXPECT_EQ(events.figures->bytes_read, scaled.plan.source_bytes());
+}
+
+TEST(Executor, TensorsWithoutSourceRowsAreKeptOrMendedByAResume) {
+  const ScaledPlan scaled;
+  const TempFolder whole;
+  EventLog unused;
+  run_plan(scaled.plan, options_for(whole), unused, kGoOn);
+  for (const bool damaged : {false, true}) {
+    for (size_t stop_after = 1; stop_after <= scaled.plan.tensors.size(); ++stop_after) {
+      const TempFolder folder;
+      std::atomic<bool> stop{false};
+      EventLog events, resumed;
+      events.on_tensor = [&](size_t done) { stop = stop || done == stop_after; };
+      if (run_plan(scaled.plan, options_for(folder, 1), events, stop) == Outcome::kStopped) {
+        EXPECT_EQ(events.errors.count(scaled.scale().name), 1u) << "it comes before the first source row";
+        if (damaged) {
+          OutputFile part(work_folder_path(scaled.plan, folder.path()) / (scaled.file().name + ".part"),
+                          OutputFile::Mode::kReopen);
+          part.write_exact(scaled.scale().extent.file_offset, std::vector<std::byte>(4, std::byte{7}));
+        }
+        ASSERT_EQ(run_plan(scaled.plan, options_for(folder), resumed, kGoOn), Outcome::kFinished);
+        EXPECT_EQ(resumed.errors.count(scaled.scale().name), damaged ? 1u : 0u) << "written again only where it rotted";
+        if (!damaged) {
+          EXPECT_GE(resumed.bytes_kept.value_or(0), 8u);
+        }
+      } else {
+        EXPECT_EQ(stop_after, scaled.plan.tensors.size());
+      }
+      EXPECT_EQ(digests(folder.path()), digests(whole.path())) << stop_after << (damaged ? ", damaged" : "");
+    }
+  }
+}
+
+// The journal gives every row record a source shard; that of a tensor without one is the first. Where it changed, the tensor is
+// written again, also into a file that nothing else of that shard feeds and whose hash therefore still counts.
+TEST(Executor, TensorsWithoutSourceRowsSurviveAChangeOfTheSource) {
+  ScaledPlan scaled;
+  std::swap(scaled.plan.tensors[3], scaled.plan.tensors[4]);  // the scale's file holds the norm besides, of the second shard
+  scaled.finish();
+  ASSERT_EQ(scaled.plan.tensors[3].file, scaled.scale().file);
+  const TempFolder whole, folder;
+  EventLog unused, events, resumed;
+  run_plan(scaled.plan, options_for(whole), unused, kGoOn);
+  std::atomic<bool> stop{false};
+  events.on_file = [&] { stop = events.files.contains(scaled.file().name); };
+  ASSERT_EQ(run_plan(scaled.plan, options_for(folder, 1), events, stop), Outcome::kStopped);
+  const fs::path source = scaled.folder.write("a.safetensors", scaled.shard_bytes(0));
+  fs::last_write_time(source, fs::last_write_time(source) + std::chrono::seconds(1));
+  scaled.plan.shards[0].id = InputFile(source).id();
+  ASSERT_EQ(run_plan(scaled.plan, options_for(folder), resumed, kGoOn), Outcome::kFinished);
+  EXPECT_TRUE(resumed.errors.contains(scaled.scale().name)) << "written again";
+  EXPECT_FALSE(resumed.files.contains(scaled.file().name)) << "not hashed again";
+  EXPECT_EQ(digests(folder.path()), digests(whole.path()));
 }
 
 TEST(Executor, StopBeforeTheFirstTileLeavesSomethingToResume) {
