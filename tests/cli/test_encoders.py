@@ -99,11 +99,31 @@ def test_nvfp4_values_times_scale_are_near_the_source(nvfp4, figure):
     figure(f"NVFP4 experts: worst relative RMSE {worst:.4f}")
 
 
-def test_nvfp4_set_verifies_and_generates(nvfp4, figure):
+def first_tokens_as_reference(model):
+    """In how many prompts llama.cpp goes on as from the weights in BF16, and in how many altogether."""
+    reference = json.loads((DATA / "mini-eval" / "reference.json").read_text())["runs"]
+    runs = generate(model, 1, [r["prompt"] for r in reference])
+    return sum(got["greedy_tokens"] == want["greedy_tokens"][:1] for got, want in zip(runs, reference, strict=True)), len(runs)
+
+
+def test_nvfp4_experts_verify_and_generate(nvfp4, figure):
     check(nvfp4)
-    run = generate(nvfp4, 8, ["The history of the"])[0]
-    assert len(run["greedy_tokens"]) == 8
-    figure(f"NVFP4 experts: {run['prompt']!r} -> {run['text']!r}")
+    same, of = first_tokens_as_reference(nvfp4)
+    assert same >= 3, "llama.cpp applies the scales"
+    figure(f"NVFP4 experts: {same} of {of} prompts begin as in BF16")
+
+
+def test_nvfp4_everywhere_generates(tmp_path, figure):
+    """llama.cpp takes a scale for every tensor that has one: output, attention, SSM and shared experts."""
+    out = tmp_path / "out.gguf"
+    run = mill("convert", MINI, "-o", out, "-t", ".*=NVFP4", "--imatrix", IMATRIX).ok()
+    names = {t.name for t in GGUFReader(out).tensors}
+    assert {"output.scale", "blk.3.attn_q.scale", "blk.0.ssm_in.scale", "blk.1.ffn_up_shexp.scale"} <= names
+    assert "token_embd.scale" not in names and "token_embd.weight" in run.stderr + run.stdout
+    check(out)
+    same, of = first_tokens_as_reference(out)
+    assert same >= 3
+    figure(f"NVFP4 everywhere: {same} of {of} prompts begin as in BF16")
 
 
 # ---- efforts
@@ -195,6 +215,15 @@ def test_outliers_are_told(with_outliers, tmp_path):
     assert worst["column"] <= (37 * worst["row"]) % tensors[name]["shape"][0] < worst["column"] + 256
     assert math.isfinite(tensors[name]["relative_rmse"])
     assert all(t["coarse_blocks"] == 0 for n, t in tensors.items() if n != name)
+
+
+def test_outliers_are_an_event(with_outliers, tmp_path):
+    source, name = with_outliers
+    events = [e for e in convert(tmp_path / "out.gguf", "-t", ".*=IQ3_S", "--json", source=source).events if e["event"] == "coarse"]
+    assert len(events) == 1
+    tensor = by_name(tmp_path / "out.gguf")[name]
+    for key in ("name", "type", "coarse_blocks", "worst_block"):
+        assert events[0][key] == tensor[key], key
 
 
 def test_outliers_that_the_type_holds_are_no_news(with_outliers, tmp_path):
