@@ -205,10 +205,14 @@ TEST_P(EveryBlockCodec, IsTotalForBlocksOfOddValues) {
 double constant_bound(GgmlType type) {
   switch (type) {
     case GgmlType::IQ3_XXS:
-    case GgmlType::IQ3_S: return 0.35;
-    case GgmlType::MXFP4: return 0.2;
-    case GgmlType::NVFP4: return 0.04;
-    default: return 4e-3;
+    case GgmlType::IQ3_S:
+      return 0.35;
+    case GgmlType::MXFP4:
+      return 0.2;
+    case GgmlType::NVFP4:
+      return 0.04;
+    default:
+      return 4e-3;
   }
 }
 
@@ -278,8 +282,10 @@ double gain_by_importance(GgmlType type) {
     case GgmlType::MXFP4:
     case GgmlType::TQ1_0:
     case GgmlType::TQ2_0:
-    case GgmlType::Q1_0: return 0.99;
-    default: return 0.97;
+    case GgmlType::Q1_0:
+      return 0.99;
+    default:
+      return 0.97;
   }
 }
 
