@@ -132,7 +132,7 @@ void ProgressText::nonfinite(const PlannedTensor& t, uint64_t nan_count, uint64_
 void ProgressText::coarse(const PlannedTensor& t, uint64_t coarse_blocks, const WorstBlock& worst) {
   const uint64_t blocks = t.elems() / info(t.type).block_elems;
   line("warning: " + printable(t.name) + ": " + std::to_string(coarse_blocks) + " of " + std::to_string(blocks) +
-       " blocks lost more than twice what " + std::string(name(t.type)) + " usually loses (outliers?), the worst " +
+       " blocks lost more than usual with " + std::string(name(t.type)) + " (outliers?), the worst " +
        format_fixed(worst.relative_error, 2) + " of itself at row " + std::to_string(worst.row) + ", column " +
        std::to_string(worst.column));
 }

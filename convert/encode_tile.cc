@@ -109,7 +109,7 @@ class TileCoder {
   // Decodes what was written and adds up what it cost.
   void measure() {
     const uint32_t block = info(tensor_.type).block_elems;
-    const double coarse = codec_.typical_error > 0 ? codec_.coarse_error() : std::numeric_limits<double>::infinity();
+    const double coarse = codec_.coarse_error();
     for (uint64_t r = first_; r < first_ + rows_; ++r) {
       codec_.decode(blocks(r), tile_.decoded);
       if (tensor_.scale != 1) {

@@ -38,7 +38,7 @@ class EventSink {
   virtual void tensor_done(const PlannedTensor& tensor, double relative_rmse) = 0;
   // Once per tensor, at the end, where the source holds NaN or Inf.
   virtual void nonfinite(const PlannedTensor& tensor, uint64_t nan_count, uint64_t inf_count) = 0;
-  // Once per tensor, at the end, where blocks lost more than twice what the type usually loses (outliers that its grid cannot
+  // Once per tensor, at the end, where super-blocks lost more than the codec's coarse_error() (outliers that its grid cannot
   // hold).
   virtual void coarse(const PlannedTensor& tensor, uint64_t coarse_blocks, const WorstBlock& worst) = 0;
   virtual void file_done(const std::string& name, uint64_t bytes, const std::string& sha256) = 0;

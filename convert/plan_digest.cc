@@ -63,8 +63,6 @@ Sha256 hash_of_types(const Plan& plan) {
     d.number(t.row_map.head_rows);
     d.number(static_cast<uint64_t>(t.op));
     d.number(t.importance != nullptr);
-    d.number(static_cast<uint64_t>(t.effort));
-    d.number(static_cast<uint64_t>(t.objective));
     d.number(std::bit_cast<uint32_t>(t.scale));
     d.bytes(t.literal);
     d.number(t.pieces.size());
@@ -73,6 +71,15 @@ Sha256 hash_of_types(const Plan& plan) {
       d.number(p.out_row);
       d.number(p.rows);
     }
+  }
+  return d.finish();
+}
+
+Sha256 hash_of_searches(const Plan& plan) {
+  DigestStream d;
+  for (const PlannedTensor& t : plan.tensors) {
+    d.number(static_cast<uint64_t>(t.effort));
+    d.number(static_cast<uint64_t>(t.objective));
   }
   return d.finish();
 }
@@ -94,11 +101,9 @@ Sha256 hash_of_files(const Plan& plan) {
 void add_digest(Plan& plan) {
   plan.recipe_hash = hash_of_types(plan);
   // Most telling first: a refused resume names the first part that differs.
-  plan.digest_parts = {{"the program's encoders", hash_of_encoding()},
-                       {"the source files", hash_of_sources(plan)},
-                       {"the importance matrix", hash_of_imatrix(plan)},
-                       {"tensor types", plan.recipe_hash},
-                       {"metadata", plan.metadata_hash},
+  plan.digest_parts = {{"the program's encoders", hash_of_encoding()},       {"the source files", hash_of_sources(plan)},
+                       {"the importance matrices", hash_of_imatrix(plan)},   {"tensor types", plan.recipe_hash},
+                       {"effort and objective", hash_of_searches(plan)},     {"metadata", plan.metadata_hash},
                        {"output files and shard sizes", hash_of_files(plan)}};
   DigestStream all;
   for (const DigestPart& part : plan.digest_parts) {

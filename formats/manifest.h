@@ -50,7 +50,7 @@ struct ManifestTensor {
   std::optional<WorstBlock> worst_block;  // none where the type is exact
   uint64_t nan_count = 0;                 // in the source values
   uint64_t inf_count = 0;
-  uint64_t coarse_blocks = 0;  // blocks that lost more than twice what the type usually loses
+  uint64_t coarse_blocks = 0;  // super-blocks that lost more than the codec's coarse_error()
   std::string effort = {};     // how the encoder searched: "default"; empty where nothing was encoded
   std::string objective = {};
   bool operator==(const ManifestTensor&) const = default;

@@ -5,8 +5,10 @@
 // error; without importance every weight counts the same.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 
 #include "formats/ggml_type.h"
@@ -37,8 +39,14 @@ struct Codec {
   // Relative RMSE on heavy-tailed weights (quant/measure/data_sets.h), flat, default effort; docs/quant-types.md. 0: exact.
   float typical_error;
 
-  // A block that lost more than this share of itself holds what the type cannot: an outlier beside values that matter.
-  float coarse_error() const { return 2 * typical_error; }
+  // No sound tensor loses more than this share of itself, whoever encoded it; for types with a loss.
+  float largest_error() const { return 2 * typical_error; }
+  // A super-block that lost more than this share of itself holds what the type cannot: an outlier beside values that matter.
+  // Small blocks are not judged: with importance they may lose as much on purpose.
+  float coarse_error() const {
+    const bool judged = typical_error > 0 && info(type).block_elems >= 256;
+    return judged ? std::max(0.3f, largest_error()) : std::numeric_limits<float>::infinity();
+  }
 };
 
 std::span<const Codec> codecs();

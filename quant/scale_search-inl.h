@@ -39,13 +39,6 @@ struct LaneBlocks {
   HWY_ALIGN float x[kElems][kLanes];
   HWY_ALIGN float w[kElems][kLanes];
 
-  void set_lane(size_t lane, const float* values, const float* weights) {
-    for (size_t e = 0; e < kElems; ++e) {
-      x[e][lane] = values[e];
-      w[e][lane] = weights[e];
-    }
-  }
-
   // All lanes at once: block l is values[l * kElems] and following.
   void set_all(const float* values, const float* weights) {
     turn(values, x);
@@ -97,11 +90,6 @@ template <class D, class V = hn::Vec<D>>
 HWY_INLINE V inverse_or_zero(D d, V scale) {
   const auto usable = hn::Gt(hn::Abs(scale), hn::Set(d, kSmallestScale));
   return hn::IfThenElseZero(usable, hn::Div(hn::Set(d, 1.0f), hn::IfThenElse(usable, scale, hn::Set(d, 1.0f))));
-}
-
-template <int kMin, int kMax>
-float clamp_level(float level) {
-  return level < kMin ? static_cast<float>(kMin) : level > kMax ? static_cast<float>(kMax) : level;
 }
 
 // Nearest integer, ties to even, of |v| < 2^22: there 1.5 * 2^23 leaves no room for a fraction. Cheaper than a rounding

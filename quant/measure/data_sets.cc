@@ -61,6 +61,21 @@ std::vector<float> read_values(const InputFile& file, const SourceTensor& tensor
   return values;
 }
 
+// What of a checkpoint is measured: all its matrices, or every n-th.
+std::vector<const SourceTensor*> measurable(const Checkpoint& checkpoint, size_t max_rows) {
+  std::vector<const SourceTensor*> all, chosen;
+  uint64_t weights = 0;
+  for (const SourceTensor& t : checkpoint.tensors()) {
+    const bool floats = t.dtype == DType::BF16 || t.dtype == DType::F16 || t.dtype == DType::F32;
+    if (!floats || t.shape.size() != 2 || t.shape[1] == 0 || t.shape[1] % 32 != 0 || t.shape[1] > kMaxMeasuredWeights) continue;
+    all.push_back(&t);
+    weights += std::min<uint64_t>(max_rows, t.shape[0]) * t.shape[1];
+  }
+  const uint64_t step = weights / kMaxMeasuredWeights + 1;
+  for (size_t i = 0; i < all.size(); i += step) chosen.push_back(all[i]);
+  return chosen;
+}
+
 }  // namespace
 
 RowContext DataSet::context(size_t r, bool with_importance, Effort effort, Objective objective) const {
@@ -122,11 +137,11 @@ DataSet nvfp4_data(size_t rows, size_t columns, uint64_t seed) {
 
 std::vector<DataSet> checkpoint_data(const std::filesystem::path& source, size_t max_rows, uint64_t seed) {
   const Checkpoint checkpoint(source);
+  const std::vector<const SourceTensor*> matrices = measurable(checkpoint, max_rows);
   Random random(seed);
   std::vector<DataSet> sets;
-  for (const SourceTensor& tensor : checkpoint.tensors()) {
-    const bool floats = tensor.dtype == DType::BF16 || tensor.dtype == DType::F16 || tensor.dtype == DType::F32;
-    if (!floats || tensor.shape.size() != 2 || tensor.shape[1] == 0 || tensor.shape[1] % 256 != 0) continue;
+  for (const SourceTensor* matrix : matrices) {
+    const SourceTensor& tensor = *matrix;
     const InputFile file(checkpoint.shards()[tensor.shard].path);
     DataSet data{.name = tensor.name, .columns = tensor.shape[1]};
     const uint64_t rows = std::min<uint64_t>(max_rows, tensor.shape[0]);

@@ -33,8 +33,10 @@ DataSet gaussian_data(size_t rows, size_t columns, uint64_t seed);
 DataSet heavy_data(size_t rows, size_t columns, uint64_t seed);
 DataSet nvfp4_data(size_t rows, size_t columns, uint64_t seed);
 
-// The matrices of a checkpoint (BF16, F16 or F32) whose rows 256 divides, each a data set named after its tensor, up to
-// `max_rows` rows of each, evenly spaced. Importance is as above. Throws Error as Checkpoint does.
+// The matrices of a checkpoint (BF16, F16 or F32) whose rows 32 divides, each a data set named after its tensor, up to `max_rows`
+// rows of each, evenly spaced. Of a large model only every n-th matrix, so that no more than kMaxMeasuredWeights values are held.
+// Importance is as above. Throws Error as Checkpoint does.
+inline constexpr uint64_t kMaxMeasuredWeights = 16 << 20;
 std::vector<DataSet> checkpoint_data(const std::filesystem::path& source, size_t max_rows, uint64_t seed);
 
 }  // namespace ggufmill

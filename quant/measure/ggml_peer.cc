@@ -33,7 +33,9 @@ bool one_of(GgmlType type, std::initializer_list<GgmlType> types) { return std::
 }  // namespace
 
 GgmlPeer::GgmlPeer(const std::string& library) {
-  void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
+  // A name without a slash is searched for in the system's folders; the user means a file.
+  const std::string path = library.find('/') == std::string::npos ? "./" + library : library;
+  void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) throw Error(Exit::kBadInput, library + ": cannot be loaded: " + dlerror());
   find(handle, library, "ggml_quantize_init", init_);
   find(handle, library, "ggml_quantize_chunk", quantize_);

@@ -108,7 +108,6 @@ EncodeFigures measure_encode(Side& ours, Side* theirs, bool with_importance, int
     ratios.push_back(peer_seconds.back() / own_seconds.back());
   }
   if (rounds > 0) figures.weights_per_second = ours.weights() / median(own_seconds);
-  if (!ratios.empty()) figures.peer_weights_per_second = ours.weights() / median(peer_seconds);
   figures.speed_ratio = median(ratios);
   return figures;
 }

@@ -24,7 +24,6 @@ struct EncodeFigures {
   double error = 0;       // sqrt(sum w (decoded - x)^2 / sum w x^2); w = importance where it was given, else 1
   double peer_error = 0;  // 0: no peer
   double weights_per_second = 0;
-  double peer_weights_per_second = 0;
   double speed_ratio = 0;  // median of the rounds' ratios
   double error_ratio() const { return peer_error > 0 ? error / peer_error : 0; }
 };
