@@ -78,7 +78,9 @@ void print_json(const Job& job, const std::vector<Finding>& findings) {
                               {"file", plan.files[t.file].name},
                               {"offset", t.extent.file_offset},
                               {"bytes", t.extent.bytes},
-                              {"reason", t.reason}});
+                              {"reason", t.reason},
+                              {"effort", name(t.effort)},
+                              {"objective", name(t.objective)}});
   }
   out["findings"] = Json::array();
   for (const Finding& f : findings) {

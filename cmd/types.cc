@@ -32,6 +32,9 @@ void print_json(std::ostream& out) {
                      {"block_bytes", type.block_bytes},
                      {"decode", codec != nullptr && codec->decode != nullptr},
                      {"encode", codec != nullptr && codec->encode != nullptr},
+                     {"typical_error", codec != nullptr ? codec->typical_error : 0},
+                     {"objective", codec != nullptr && codec->uses_importance ? name(codec->objective) : ""},
+                     {"stands_in", codec != nullptr && codec->stands_in},
                      {"uses_importance", codec != nullptr && codec->uses_importance},
                      {"lossless_container", codec != nullptr && codec->lossless_container}});
   }
