@@ -44,19 +44,24 @@ HWY_INLINE BlockUnit load_finite_block(const float* values, float* out) {
   return unit;
 }
 
-// The value of BlockUnit::scale_bits(v), lane by lane; `up` and `down` of each lane's unit.
+// |v| rounded to f16, 65504 at most.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V rounded_to_f16(D d, V v, V up, V down) {
+HWY_INLINE V f16_magnitude(D d, V v) {
   const hn::RebindToUnsigned<D> u32;
-  const V scaled = hn::Min(hn::Abs(hn::Mul(v, up)), hn::Set(d, kF16Max));
-  const auto bits = hn::BitCast(u32, scaled);
+  const V magnitude = hn::Min(hn::Abs(v), hn::Set(d, kF16Max));
+  const auto bits = hn::BitCast(u32, magnitude);
   const auto odd = hn::And(hn::ShiftRight<13>(bits), hn::Set(u32, 1));
   const auto rounded = hn::Add(hn::Add(bits, hn::Set(u32, 0x0FFF)), odd);
   const V normal = hn::BitCast(d, hn::And(rounded, hn::Set(u32, 0xFFFFE000)));
   const V half = hn::Set(d, 0.5f);  // the last bit of f32 is then 2^-24
-  const V denormal = hn::Sub(hn::Add(scaled, half), half);
-  const V f16 = hn::IfThenElse(hn::Lt(scaled, hn::Set(d, 0x1p-14f)), denormal, normal);
-  return hn::CopySign(hn::Mul(f16, down), v);
+  const V denormal = hn::Sub(hn::Add(magnitude, half), half);
+  return hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, 0x1p-14f)), denormal, normal);
+}
+
+// The value of BlockUnit::scale_bits(v), lane by lane; `up` and `down` of each lane's unit.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V rounded_to_f16(D d, V v, V up, V down) {
+  return hn::CopySign(hn::Mul(f16_magnitude(d, hn::Mul(v, up)), down), v);
 }
 
 }  // namespace HWY_NAMESPACE

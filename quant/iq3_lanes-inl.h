@@ -13,6 +13,7 @@
 
 #include "quant/finite_block-inl.h"
 #include "quant/iq3_grids.h"
+#include "quant/lanes-inl.h"
 #include "quant/row_weights-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -25,11 +26,7 @@ using Iq3Tag = hn::CappedTag<float, kIq3Lanes>;
 using Iq3IntTag = hn::RebindToSigned<Iq3Tag>;
 using Iq3Vec = hn::Vec<Iq3Tag>;
 
-struct Iq3Floats {
-  HWY_ALIGN float lane[kIq3Lanes];
-  float& operator[](size_t l) { return lane[l]; }
-  float operator[](size_t l) const { return lane[l]; }
-};
+using Iq3Floats = LaneFloats<kIq3Lanes>;
 
 struct Iq3Pair {
   HWY_ALIGN float x[32][kIq3Lanes];  // magnitudes
@@ -40,16 +37,6 @@ struct Iq3Pair {
   // `super_blocks` (1 or 2) of the row from column `first` on.
   void load(const float* row, const RowWeights& weights, size_t first, size_t super_blocks);
 };
-
-// Scales below this, in the search's unit, leave nothing to choose: their inverse is taken as 0. The largest f16 scale of the
-// largest floats lies above it (65504 * 2^-127 = 3.8e-34), and its inverse times any value is still finite.
-inline constexpr float kIq3SmallestScale = 1e-35f;
-
-HWY_INLINE Iq3Vec iq3_inverse_or_zero(Iq3Vec scale) {
-  const Iq3Tag d;
-  const auto usable = hn::Gt(scale, hn::Set(d, kIq3SmallestScale));
-  return hn::IfThenElseZero(usable, hn::Div(hn::Set(d, 1.0f), hn::IfThenElse(usable, scale, hn::Set(d, 1.0f))));
-}
 
 // Added to a number below 2^22 in magnitude, it leaves the nearest integer in the low bits; taken away again, that integer as a
 // float. Conversions would check for numbers out of range.

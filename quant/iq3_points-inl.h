@@ -300,7 +300,7 @@ void choose_points(const Iq3Pair& pair, const Iq3Floats& scale, int flips, Iq3Po
   Iq3Eights eights, other;
   constexpr float kMost = 1e12f;  // of a scale that is next to nothing; no product overflows
   for (size_t l = 0; l < kIq3Lanes; l += hn::Lanes(d)) {
-    hn::Store(hn::Min(iq3_inverse_or_zero(hn::Load(d, &scale.lane[l])), hn::Set(d, kMost)), d, &inverse[l]);
+    hn::Store(hn::Min(inverse_or_zero(Iq3Tag(), hn::Load(d, &scale.lane[l])), hn::Set(d, kMost)), d, &inverse[l]);
     const auto minus = hn::Load(i32, pair.minus + l);
     hn::Store(minus, i32, chosen.minus + l);
     hn::Store(odd_groups(minus), i32, odd + l);

@@ -109,11 +109,11 @@ void scan_scales(const Iq3Pair& pair, const Iq3Tuning& tuning, Iq3Floats& sum_xq
   for (size_t l = 0; l < kIq3Lanes; l += hn::Lanes(d)) {
     Iq3Vec largest = hn::Zero(d);
     for (size_t e = 0; e < 32; ++e) largest = hn::Max(largest, hn::Load(d, x[e] + l));
-    const Iq3Vec half_unit = hn::Mul(iq3_inverse_or_zero(largest), hn::Set(d, 0.5f));
+    const Iq3Vec half_unit = hn::Mul(inverse_or_zero(Iq3Tag(), largest), hn::Set(d, 0.5f));
     Iq3Vec best_gain = hn::Zero(d), best_xq = best_gain, best_qq = best_gain, xq, qq;
     const auto attempt = [&](Iq3Vec aim) {
       nearest_point_sums<Grid>(x, pair.w, l, hn::Mul(half_unit, aim), xq, qq);
-      const Iq3Vec gain = hn::IfThenElseZero(hn::Gt(xq, hn::Zero(d)), hn::Mul(hn::Mul(xq, xq), iq3_inverse_or_zero(qq)));
+      const Iq3Vec gain = hn::IfThenElseZero(hn::Gt(xq, hn::Zero(d)), hn::Mul(hn::Mul(xq, xq), inverse_or_zero(Iq3Tag(), qq)));
       const auto better = hn::Gt(gain, best_gain);
       best_gain = hn::IfThenElse(better, gain, best_gain);
       best_xq = hn::IfThenElse(better, xq, best_xq);
@@ -133,7 +133,7 @@ HWY_INLINE Iq3Floats wanted_scales(const Iq3Floats& xq, const Iq3Floats& qq) {
   Iq3Floats wanted;
   for (size_t l = 0; l < kIq3Lanes; l += hn::Lanes(d)) {
     const Iq3Vec positive = hn::Max(hn::Load(d, &xq.lane[l]), hn::Zero(d));
-    hn::Store(hn::Mul(positive, iq3_inverse_or_zero(hn::Load(d, &qq.lane[l]))), d, &wanted[l]);
+    hn::Store(hn::Mul(positive, inverse_or_zero(Iq3Tag(), hn::Load(d, &qq.lane[l]))), d, &wanted[l]);
   }
   return wanted;
 }
@@ -153,7 +153,7 @@ HWY_INLINE size_t place_of_smallest(const float* errors, size_t count) {
 
 // The levels whose scales lie nearest to the wanted ones of the super-block whose lanes start at `first`.
 HWY_INLINE void nearest_levels(const Iq3Floats& wanted, float d, size_t first, Iq3Floats& levels) {
-  const float half_inverse = d > kIq3SmallestScale ? 0.5f / d : 0.0f;
+  const float half_inverse = d > kSmallestScale ? 0.5f / d : 0.0f;
   for (size_t j = first; j < first + 8; ++j) {
     levels[j] = static_cast<float>(static_cast<int>(std::min(wanted[j] * half_inverse, 15.0f)));  // rounds, half a level below
   }
@@ -178,7 +178,7 @@ float choose_d_and_levels(const Iq3Points& points, const Iq3Floats& wanted, size
   const Iq3Tag d;
   for (size_t k = 0; k < d_tries; k += hn::Lanes(d)) {
     const Iq3Vec candidate = hn::Load(d, tried + k);
-    const Iq3Vec half_inverse = hn::Mul(iq3_inverse_or_zero(candidate), hn::Set(d, 0.5f));
+    const Iq3Vec half_inverse = hn::Mul(inverse_or_zero(Iq3Tag(), candidate), hn::Set(d, 0.5f));
     Iq3Vec sum = hn::Zero(d);
     for (size_t j = first; j < first + 8; ++j) {
       const Iq3Vec place = hn::Sub(hn::Mul(hn::Set(d, wanted[j]), half_inverse), hn::Set(d, 0.5f));
@@ -190,7 +190,7 @@ float choose_d_and_levels(const Iq3Points& points, const Iq3Floats& wanted, size
     hn::Store(sum, d, error + k);
   }
   const float chosen = unit.rounded(tried[place_of_smallest(error, d_tries)] * kStored) / kStored;
-  if (!(chosen > kIq3SmallestScale)) return 0;
+  if (!(chosen > kSmallestScale)) return 0;
   nearest_levels(wanted, chosen, first, levels);
   return chosen;
 }

@@ -47,7 +47,7 @@ HWY_INLINE void gains_of_unit(const CodeSums& sums, const MinFloats& scales, siz
   const MinTag d;
   const MinVec most = hn::Set(d, static_cast<float>(Type::kMaxLevel));
   for (size_t first = 0; first < kUnitTries; first += hn::Lanes(d)) {
-    const MinVec min_unit = hn::Load(d, min_units.lane + first), over_min = min_inverse(min_unit);
+    const MinVec min_unit = hn::Load(d, min_units.lane + first), over_min = inverse_or_zero(MinTag(), min_unit);
     MinVec gain = hn::Zero(d);
     for (size_t l = lane; l < lane + Type::kSubs; ++l) {
       const float level = unit > 0 ? std::min(std::nearbyint(scales[l] / unit), static_cast<float>(Type::kMaxLevel)) : 0;
@@ -106,7 +106,8 @@ void scan_levels(const Blocks& b, const CodeSums& sums, MinChoice& choice) {
   const MinVec zero = hn::Zero(d), most = hn::Set(d, static_cast<float>(Type::kMaxLevel));
   for (size_t first = 0; first < kMinLanes; first += hn::Lanes(d)) {
     const MinVec unit = hn::Load(d, choice.d.lane + first), min_unit = hn::Load(d, choice.dmin.lane + first);
-    const MinVec over_min = min_inverse(min_unit), over_w = hn::Div(hn::Set(d, 1.0f), hn::Load(d, sums.w.lane + first));
+    const MinVec over_min = inverse_or_zero(MinTag(), min_unit),
+                 over_w = hn::Div(hn::Set(d, 1.0f), hn::Load(d, sums.w.lane + first));
     const MinVec q = hn::Load(d, sums.q.lane + first), sum_x = hn::Load(d, sums.x.lane + first);
     const MinVec start = hn::Load(d, choice.level.lane + first);
     MinVec best = start, best_min = hn::Load(d, choice.min.lane + first), best_error = hn::Load(d, choice.error.lane + first);
@@ -142,8 +143,8 @@ void sums_of_choice(const Blocks& b, const MinChoice& choice, CodeSums& sums) {
   for (size_t first = 0; first < kMinLanes; first += hn::Lanes(d)) {
     const MinVec scale = hn::Mul(hn::Load(d, choice.d.lane + first), hn::Load(d, choice.level.lane + first));
     const MinVec min = hn::Mul(hn::Load(d, choice.dmin.lane + first), hn::Load(d, choice.min.lane + first));
-    const LaneFit fit = fit_codes<Type>(b, first, min_inverse(scale), hn::Neg(min), hn::Load(d, sums.w.lane + first),
-                                        hn::Load(d, sums.x.lane + first));
+    const LaneFit fit = fit_codes<Type>(b, first, inverse_or_zero(MinTag(), scale), hn::Neg(min),
+                                        hn::Load(d, sums.w.lane + first), hn::Load(d, sums.x.lane + first));
     hn::Store(fit.q, d, &sums.q[first]);
     hn::Store(fit.qq, d, &sums.qq[first]);
     hn::Store(fit.xq, d, &sums.xq[first]);

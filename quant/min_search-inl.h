@@ -23,6 +23,7 @@
 
 #include "hwy/highway.h"
 #include "quant/finite_block.h"
+#include "quant/lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ggufmill {
@@ -33,11 +34,7 @@ inline constexpr size_t kMinLanes = 16;
 using MinTag = hn::CappedTag<float, kMinLanes>;
 using MinVec = hn::Vec<MinTag>;
 
-struct MinFloats {
-  HWY_ALIGN float lane[kMinLanes];
-  float& operator[](size_t l) { return lane[l]; }
-  float operator[](size_t l) const { return lane[l]; }
-};
+using MinFloats = LaneFloats<kMinLanes>;
 
 // 16 sub-blocks, turned so that lane l of x[e] is element e of sub-block l. `step` is of the lattice under it, 0 where unknown.
 template <size_t kElems>
@@ -78,14 +75,6 @@ struct MinChoice {
   MinFloats error = {};
 };
 
-// The inverse of a scale so small that codes could not be told from zero's is 0.
-HWY_INLINE MinVec min_inverse(MinVec scale) {
-  const MinTag d;
-  const auto usable = hn::Gt(hn::Abs(scale), hn::Set(d, 1e-35f));
-  const MinVec one = hn::Set(d, 1.0f);
-  return hn::IfThenElseZero(usable, hn::Div(one, hn::IfThenElse(usable, scale, one)));
-}
-
 // The integer nearest to v in 0 .. most (below 2^22).
 HWY_INLINE MinVec nearest_in(MinVec v, MinVec most) {
   const MinTag d;
@@ -119,14 +108,14 @@ HWY_INLINE LaneFit fit_codes(const Blocks& b, size_t first, MinVec inverse, MinV
   const MinVec squares = hn::Mul(sum_w, qq);
   const MinVec det = hn::Sub(squares, hn::Mul(q1, q1));
   const auto one_code = hn::Le(det, hn::Mul(squares, hn::Set(d, kSmallestSpread)));
-  const MinVec over_det = min_inverse(det);
+  const MinVec over_det = inverse_or_zero(MinTag(), det);
   const MinVec free_scale = hn::Mul(hn::Sub(hn::Mul(sum_w, xq), hn::Mul(sum_x, q1)), over_det);
   const MinVec free_min = hn::Mul(hn::Sub(hn::Mul(q1, xq), hn::Mul(qq, sum_x)), over_det);
   auto bound = hn::Le(free_scale, zero);
   if (!Type::kFreeMin) bound = hn::Or(bound, hn::Le(free_min, zero));  // min = 0 is then the best that can be stored
-  MinVec scale = hn::IfThenElse(bound, hn::Mul(xq, min_inverse(qq)), free_scale);
-  scale = hn::IfThenElse(one_code, min_inverse(inverse), hn::Max(scale, zero));
-  MinVec mean_min = hn::Mul(hn::Sub(hn::Mul(scale, q1), sum_x), min_inverse(sum_w));
+  MinVec scale = hn::IfThenElse(bound, hn::Mul(xq, inverse_or_zero(MinTag(), qq)), free_scale);
+  scale = hn::IfThenElse(one_code, inverse_or_zero(MinTag(), inverse), hn::Max(scale, zero));
+  MinVec mean_min = hn::Mul(hn::Sub(hn::Mul(scale, q1), sum_x), inverse_or_zero(MinTag(), sum_w));
   if (!Type::kFreeMin) mean_min = hn::Max(mean_min, zero);
   const MinVec min = hn::IfThenElse(one_code, mean_min, hn::IfThenElse(bound, zero, free_min));
   // sum(w x x) - sum(w (x - s q + m)^2) = s (2 xq - s qq + 2 m q1) - m (2 sum_x + m sum_w)
@@ -161,7 +150,7 @@ void fit_lanes(const Blocks& b, const MinStart (&starts)[kStarts], bool with_lat
       sum_w = hn::Add(sum_w, w);
       sum_x = hn::Add(sum_x, hn::Mul(w, x));
     }
-    const MinVec range = hn::Sub(high, low), over_range = min_inverse(range);
+    const MinVec range = hn::Sub(high, low), over_range = inverse_or_zero(MinTag(), range);
     LaneFit best = {zero, hn::Neg(low), zero, zero, zero, zero};
     for (const MinStart& start : starts) {
       const MinVec inverse = hn::Mul(over_range, hn::Set(d, start.spread));
@@ -170,13 +159,13 @@ void fit_lanes(const Blocks& b, const MinStart (&starts)[kStarts], bool with_lat
     }
     if (with_lattice) {
       const MinVec step = hn::Load(d, b.step.lane + first);
-      const MinVec fewest = hn::Max(hn::Ceil(hn::Div(hn::Mul(range, min_inverse(step)), codes)), hn::Set(d, 1.0f));
+      const MinVec fewest = hn::Max(hn::Ceil(hn::Div(hn::Mul(range, inverse_or_zero(MinTag(), step)), codes)), hn::Set(d, 1.0f));
       for (const float more : {0.0f, 1.0f}) {
-        const MinVec inverse = min_inverse(hn::Mul(step, hn::Add(fewest, hn::Set(d, more))));
+        const MinVec inverse = inverse_or_zero(MinTag(), hn::Mul(step, hn::Add(fewest, hn::Set(d, more))));
         keep_better(fit_codes<Type>(b, first, inverse, low, sum_w, sum_x), best);
       }
     }
-    keep_better(fit_codes<Type>(b, first, min_inverse(best.scale), hn::Neg(best.min), sum_w, sum_x), best);
+    keep_better(fit_codes<Type>(b, first, inverse_or_zero(MinTag(), best.scale), hn::Neg(best.min), sum_w, sum_x), best);
     hn::Store(best.scale, d, &scales[first]);
     hn::Store(best.min, d, &mins[first]);
     hn::Store(best.q, d, &sums.q[first]);
@@ -220,7 +209,7 @@ void write_min_codes(const Blocks& b, const MinFloats& scale, const MinFloats& m
   const MinVec most = hn::Set(d, static_cast<float>(Type::kMaxCode));
   for (size_t e = 0; e < Type::kElems; ++e) {
     for (size_t first = 0; first < kMinLanes; first += hn::Lanes(d)) {
-      const MinVec inverse = min_inverse(hn::Load(d, scale.lane + first));
+      const MinVec inverse = inverse_or_zero(MinTag(), hn::Load(d, scale.lane + first));
       const MinVec shift = hn::Mul(hn::Load(d, min.lane + first), inverse);
       const MinVec q = nearest_in(hn::Add(hn::Mul(hn::Load(d, b.x[e] + first), inverse), shift), most);
       hn::Store(hn::ConvertTo(i32, q), i32, index + first);

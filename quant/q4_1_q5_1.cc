@@ -144,7 +144,8 @@ void scan_pairs(const PairLanes& lanes, const MinFloats& scales, const CodeSums&
         }
       }
       if (round + 1 == Search::kRounds) break;
-      const LaneFit fit = fit_codes<Type>(lanes.blocks, first, min_inverse(best), hn::Sub(best_min, low), sum_w, sum_x);
+      const LaneFit fit =
+          fit_codes<Type>(lanes.blocks, first, inverse_or_zero(MinTag(), best), hn::Sub(best_min, low), sum_w, sum_x);
       scale = hn::IfThenElse(hn::Gt(fit.scale, hn::Zero(d)), fit.scale, best);
       q = fit.q;
     }

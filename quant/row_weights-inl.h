@@ -16,20 +16,33 @@ namespace ggufmill {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+using WeightTag = hn::CappedTag<double, 8>;
+using WeightFloats = hn::Vec<hn::Rebind<float, WeightTag>>;
+
+// Importance as double, which holds any unit of it; 0 where it is negative or not finite.
+HWY_INLINE hn::Vec<WeightTag> usable_importance(const float* importance) {
+  const hn::Rebind<float, WeightTag> f32;
+  const auto v = hn::LoadU(f32, importance);
+  const auto positive = hn::Gt(v, hn::Zero(f32)), finite = hn::Le(v, hn::Set(f32, std::numeric_limits<float>::max()));
+  return hn::PromoteTo(WeightTag(), hn::IfThenElseZero(hn::And(positive, finite), v));
+}
+
+// The weights of as many columns as there are lanes.
+HWY_INLINE WeightFloats column_weights(const float* importance, double inverse_mean) {
+  const WeightTag f64;
+  const hn::Rebind<float, WeightTag> f32;
+  const auto scaled = hn::Mul(usable_importance(importance), hn::Set(f64, inverse_mean));
+  return hn::Add(hn::DemoteTo(f32, scaled), hn::Set(f32, RowWeights::kFloor));
+}
+
 // kElems is a multiple of 8.
 template <size_t kElems>
 HWY_INLINE void load_weights(const RowWeights& row, size_t first, const float* x, float* weights) {
   if (row.times_magnitude() || row.flat()) return row.load(first, kElems, x, weights);
-  const hn::CappedTag<double, 8> f64;
-  const hn::Rebind<float, decltype(f64)> f32;
-  const auto inverse_mean = hn::Set(f64, row.inverse_mean());
-  const auto floor = hn::Set(f32, RowWeights::kFloor);
-  const auto zero = hn::Zero(f32), most = hn::Set(f32, std::numeric_limits<float>::max());
+  const hn::Rebind<float, WeightTag> f32;
   const float* importance = row.importance().data() + first;
   for (size_t i = 0; i < kElems; i += hn::Lanes(f32)) {
-    const auto v = hn::LoadU(f32, importance + i);
-    const auto usable = hn::IfThenElseZero(hn::And(hn::Gt(v, zero), hn::Le(v, most)), v);
-    hn::StoreU(hn::Add(hn::DemoteTo(f32, hn::Mul(hn::PromoteTo(f64, usable), inverse_mean)), floor), f32, weights + i);
+    hn::StoreU(column_weights(importance + i, row.inverse_mean()), f32, weights + i);
   }
 }
 

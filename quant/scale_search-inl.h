@@ -23,7 +23,8 @@
 #include <cstdint>
 
 #include "hwy/highway.h"
-#include "quant/finite_block.h"
+#include "quant/finite_block-inl.h"
+#include "quant/lanes-inl.h"
 #include "quant/row_weights.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -74,23 +75,6 @@ struct LaneBlocks {
   }
 #endif
 };
-
-template <size_t kLanes>
-struct LaneFloats {
-  HWY_ALIGN float lane[kLanes];
-  float& operator[](size_t l) { return lane[l]; }
-  float operator[](size_t l) const { return lane[l]; }
-};
-
-// Scales below this, in the search's unit, leave every code at zero's: their inverse is taken as 0. The largest f16 scale of the
-// largest floats lies above it (65504 * 2^-127 = 3.8e-34), and its inverse times any code is still finite.
-inline constexpr float kSmallestScale = 1e-35f;
-
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE V inverse_or_zero(D d, V scale) {
-  const auto usable = hn::Gt(hn::Abs(scale), hn::Set(d, kSmallestScale));
-  return hn::IfThenElseZero(usable, hn::Div(hn::Set(d, 1.0f), hn::IfThenElse(usable, scale, hn::Set(d, 1.0f))));
-}
 
 // Nearest integer, ties to even, of |v| < 2^22: there 1.5 * 2^23 leaves no room for a fraction. Cheaper than a rounding
 // instruction.
@@ -210,15 +194,9 @@ void scan_scales(const Blocks& b, const LaneSteps<Blocks::kLanes>& lattice, cons
 // BlockUnit::rounded for lanes of scales.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V rounded_scale(D d, V scale, V up, V down) {
-  const hn::RebindToUnsigned<D> u32;
-  const V magnitude = hn::Min(hn::Abs(hn::Mul(scale, up)), hn::Set(d, kF16Max));
-  const auto bits = hn::BitCast(u32, magnitude);
-  const auto half = hn::Add(hn::Set(u32, 0xFFF), hn::And(hn::ShiftRight<13>(bits), hn::Set(u32, 1)));
-  const V normal = hn::BitCast(d, hn::AndNot(hn::Set(u32, 0x1FFF), hn::Add(bits, half)));
-  const V denormal = hn::Sub(hn::Add(magnitude, hn::Set(d, 0.5f)), hn::Set(d, 0.5f));
-  V rounded = hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, 0x1p-14f)), denormal, normal);
-  rounded = hn::IfThenElse(hn::Eq(scale, hn::Zero(d)), hn::Zero(d), hn::Max(rounded, hn::Set(d, kF16Tiny)));
-  return hn::CopySign(hn::Mul(rounded, down), scale);
+  const V rounded = hn::Max(f16_magnitude(d, hn::Mul(scale, up)), hn::Set(d, kF16Tiny));
+  const V kept = hn::IfThenElse(hn::Eq(scale, hn::Zero(d)), hn::Zero(d), rounded);
+  return hn::CopySign(hn::Mul(kept, down), scale);
 }
 
 // Indices of the codes nearest to values[i] * inverse, in order.

@@ -100,12 +100,11 @@ EncodeFigures measure_encode(Side& ours, Side* theirs, bool with_importance, int
     theirs->encode_by_peer(with_importance);
     figures.peer_error = theirs->error(with_importance);
   }
-  std::vector<double> own_seconds, peer_seconds, ratios;
+  std::vector<double> own_seconds, ratios;
   for (int round = 0; round < rounds; ++round) {
     own_seconds.push_back(seconds_of([&] { ours.encode(with_importance); }));
     if (theirs == nullptr) continue;
-    peer_seconds.push_back(seconds_of([&] { theirs->encode_by_peer(with_importance); }));
-    ratios.push_back(peer_seconds.back() / own_seconds.back());
+    ratios.push_back(seconds_of([&] { theirs->encode_by_peer(with_importance); }) / own_seconds.back());
   }
   if (rounds > 0) figures.weights_per_second = ours.weights() / median(own_seconds);
   figures.speed_ratio = median(ratios);
