@@ -49,6 +49,9 @@ PlanOptions plan_options(const JobOptions& options, const OutputPlace& place) {
     for (Rule& rule : load_type_file(options.tensor_type_file)) out.type_rules.push_back(std::move(rule));
   }
   if (!options.imatrix.empty()) out.imatrix = std::make_shared<const Imatrix>(fs::path(options.imatrix));
+  if (options.keep_nvfp4) out.keep.insert(GgmlType::NVFP4);
+  if (options.keep_mxfp4) out.keep.insert(GgmlType::MXFP4);
+  out.fp8_as_q8 = options.fp8_as_q8;
   out.split = split_options(options);
   out.effort = find_effort(options.effort);
   out.objective = find_objective(options.objective);

@@ -22,6 +22,9 @@ struct JobOptions {
   std::vector<std::string> tensor_types;
   std::string tensor_type_file;
   std::string imatrix;
+  bool keep_nvfp4 = false;
+  bool keep_mxfp4 = false;
+  bool fp8_as_q8 = false;
   std::string effort;
   std::string objective;
   std::string split_max_size;

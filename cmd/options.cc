@@ -130,6 +130,9 @@ class OptionTree {
         ->allow_extra_args(false);
     c.add_option("--tensor-type-file", o.tensor_type_file, "the same, one a line")->check(kNotEmpty);
     c.add_option("--imatrix", o.imatrix, "importance matrix (GGUF)")->check(kNotEmpty);
+    c.add_flag("--keep-nvfp4", o.keep_nvfp4, "repack NVFP4 tensors of the source bit for bit, whatever the recipe says");
+    c.add_flag("--keep-mxfp4", o.keep_mxfp4, "the same for MXFP4");
+    c.add_flag("--fp8-as-q8", o.fp8_as_q8, "8-bit floats of the source become Q8_0, whatever the recipe says");
     c.add_option("--effort", o.effort,
                  "how long encoders search (default; the presets that copy llama.cpp's converter round as it does)")
         ->check(CLI::IsMember(effort_names()));

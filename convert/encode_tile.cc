@@ -7,8 +7,10 @@
 #include <limits>
 
 #include "convert/source_rows.h"
+#include "convert/weight_rows.h"
 #include "formats/error.h"
 #include "quant/codecs.h"
+#include "quant/repack.h"
 #include "quant/row_stats.h"
 
 namespace ggufmill {
@@ -25,7 +27,7 @@ constexpr uint64_t kChunkElems = 32768;
 
 class TileCoder {
  public:
-  TileCoder(const PlannedTensor& tensor, const SourceTensor& source, Tile& tile, Importance* importance, RowsRecord& record)
+  TileCoder(const PlannedTensor& tensor, const Weight& source, Tile& tile, Importance* importance, RowsRecord& record)
       : tensor_(tensor),
         source_(source),
         tile_(tile),
@@ -61,28 +63,46 @@ class TileCoder {
   std::span<std::byte> blocks(uint64_t r) {
     return std::span(tile_.blocks).subspan(r * tensor_.row_bytes(), tensor_.row_bytes());
   }
-  // The source's bytes of row r of the tile, which holds whole heads.
-  std::span<const std::byte> source_row(uint64_t r) const {
-    const uint64_t bytes = row_elems() * info(source_.dtype).bytes;
-    return std::span(tile_.raw).subspan(tensor_.row_map.source_row(r) * bytes, bytes);
-  }
-  // Same bytes in and out: nothing is rounded, and a NaN keeps its payload.
+  RowsBytes source_rows() const { return {tile_.first_source_row, tile_.raw, tile_.scales}; }
+  // The source's row that is row r of the tile, which holds whole heads.
+  uint64_t source_row(uint64_t r) const { return tile_.first_source_row + tensor_.row_map.source_row(r); }
+  // Same bits in and out: nothing is rounded, and a NaN keeps its payload.
   bool is_copy() const {
-    const GgmlTypeInfo* type = ggml_type_of(source_.dtype);
+    if (tensor_.repack) return true;
+    const GgmlTypeInfo* type = source_.form == nullptr ? ggml_type_of(source_.codes.dtype) : nullptr;
     return type != nullptr && type->type == tensor_.type && tensor_.op == ValueOp::kNone;
   }
 
   void decode() {
+    groups_ = 0;
     for (uint64_t r = first_; r < first_ + rows_; ++r) {
-      decode_source(source_.dtype, source_row(r), row(r));
+      decoder_.decode(source_, source_rows(), source_row(r), row(r));
       apply_op(tensor_.op, row(r));
+      if (tensor_.op == ValueOp::kNone) keep_lattice(r);
     }
+  }
+
+  void keep_lattice(uint64_t r) {
+    const SourceLattice lattice = decoder_.lattice(source_);
+    if (lattice.group_elems == 0) return;
+    groups_ = lattice.steps.size();
+    group_elems_ = lattice.group_elems;
+    tile_.steps.resize(rows_ * groups_);
+    std::ranges::copy(lattice.steps, tile_.steps.begin() + static_cast<std::ptrdiff_t>((r - first_) * groups_));
+  }
+
+  SourceLattice lattice(uint64_t r) const {
+    if (groups_ == 0) return {};
+    return {.steps = std::span(tile_.steps).subspan((r - first_) * groups_, groups_), .group_elems = group_elems_};
   }
 
   void copy() {
     for (uint64_t r = first_; r < first_ + rows_; ++r) {
-      const auto from = source_row(r);
-      std::memcpy(blocks(r).data(), from.data(), from.size());
+      const auto from = RowDecoder::row_codes(source_, source_rows(), source_row(r), row_elems());
+      if (tensor_.repack)
+        find_codec(tensor_.type)->repack(from, RowDecoder::row_scales(source_, source_rows(), source_row(r)), blocks(r));
+      else
+        std::memcpy(blocks(r).data(), from.data(), from.size());
       for (const float v : row(r)) {
         counts_.nan_count += std::isnan(v);
         counts_.inf_count += std::isinf(v);
@@ -99,10 +119,13 @@ class TileCoder {
         importance_->weights(*tensor_.importance, output_row / rows_per_matrix, tile_.importance);
         weights_ = tile_.importance;
       }
-      codec_.encode(
-          row(r),
-          {.importance = weights_, .effort = tensor_.effort, .objective = tensor_.objective, .tensor_scale = tensor_.scale},
-          blocks(r));
+      codec_.encode(row(r),
+                    {.importance = weights_,
+                     .effort = tensor_.effort,
+                     .objective = tensor_.objective,
+                     .lattice = lattice(r),
+                     .tensor_scale = tensor_.scale},
+                    blocks(r));
     }
   }
 
@@ -143,26 +166,37 @@ class TileCoder {
   }
 
   const PlannedTensor& tensor_;
-  const SourceTensor& source_;
+  const Weight& source_;
   Tile& tile_;
   const Codec& codec_;
   Importance* const importance_;
   RowsRecord& record_;
+  RowDecoder decoder_;
+  uint64_t groups_ = 0;  // of a lattice source's rows
+  uint32_t group_elems_ = 0;
   std::span<const float> weights_;  // of the matrix in hand
   RowError counts_;
   uint64_t first_ = 0, rows_ = 0;  // the rows in hand
 };
 
-Error nonfinite(const Plan& plan, const Tile& tile, const SourceTensor& source, const std::string& what) {
-  return Error(Exit::kBadInput, printable(plan.shards[tile.shard].name) + ": " + quoted_tensor(source.name) + ": " + what,
+Error nonfinite(const Plan& plan, const Tile& tile, const Weight& source, const std::string& what) {
+  return Error(Exit::kBadInput, printable(plan.shards[tile.shard].name) + ": " + quoted_tensor(source.codes.name) + ": " + what,
                "--allow-nonfinite converts it all the same");
+}
+
+// A scale that is no number spoils its whole group, in every target type.
+void refuse_bad_scales(const Plan& plan, const Tile& tile, const Weight& source) {
+  const std::optional<std::string> why = bad_scale(source, {tile.first_source_row, tile.raw, tile.scales});
+  if (!why) return;
+  throw Error(Exit::kBadInput,
+              printable(plan.shards[source.scales->shard].name) + ": " + quoted_tensor(source.scales->name) + ": " + *why);
 }
 
 }  // namespace
 
 EncodedTile encode_tile(const Plan& plan, Tile& tile, Importance* importance, bool allow_nonfinite) {
   const PlannedTensor& tensor = plan.tensors[tile.tensor];
-  const SourceTensor& source = plan.sources[tile.source];
+  const Weight& source = plan.sources[tile.source];
   const Codec& codec = *find_codec(tensor.type);
   EncodedTile out;
   RowsRecord& record = out.record;
@@ -171,6 +205,7 @@ EncodedTile encode_tile(const Plan& plan, Tile& tile, Importance* importance, bo
   record.first_row = tile.first_row;
   record.rows = tile.rows;
   tile.blocks.resize(tile.rows * tensor.row_bytes());
+  refuse_bad_scales(plan, tile, source);
   const RowError counts = TileCoder(tensor, source, tile, importance, record).run(out.encode_cpu_seconds);
   record.nan_count = counts.nan_count;
   record.inf_count = counts.inf_count;

@@ -6,6 +6,7 @@
 #include "convert/arch/arch.h"
 #include "convert/model_card.h"
 #include "convert/naming.h"
+#include "convert/quantization_config.h"
 
 namespace ggufmill {
 namespace {
@@ -51,9 +52,15 @@ Model describe_model(const Checkpoint& checkpoint, const ModelOptions& options) 
   model.n_experts = description.layout.n_experts;
   model.gqa_ratio = description.gqa_ratio;
   if (!options.vocab_only) {
-    MatchedTensors matched = match_tensors(checkpoint, architecture.hf_name, architecture.rules, description.layout, options.mtp);
+    const QuantizationConfig quantization(checkpoint, config.root());
+    Weights weights = bind_weights(checkpoint, quantization.block_size());
+    quantization.check(weights.all, model.findings);
+    model.weights = std::move(weights.all);
+    MatchedTensors matched = match_tensors(checkpoint.folder().string(), model.weights, architecture.hf_name, architecture.rules,
+                                           description.layout, options.mtp);
     model.tensors = std::move(matched.tensors);
     model.dropped = std::move(matched.dropped);
+    model.dropped.insert(model.dropped.end(), weights.dropped.begin(), weights.dropped.end());
     model.left_out = std::move(matched.left_out);
     model.tied_output = std::none_of(model.tensors.begin(), model.tensors.end(),
                                      [](const ModelTensor& tensor) { return tensor.name == "output.weight"; });

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "convert/weights.h"
 #include "formats/checkpoint.h"
 #include "formats/finding.h"
 #include "formats/metadata.h"
@@ -49,7 +50,7 @@ enum class ValueOp : uint8_t {
 
 // A source tensor's contribution: all its elements, seen as rows of the output's row length, land at out_row onwards.
 struct Piece {
-  uint32_t source = 0;   // index into Checkpoint::tensors()
+  uint32_t source = 0;   // index into Model::weights
   uint64_t out_row = 0;  // first row in the output tensor (expert e: e * rows of one expert)
   uint64_t rows = 0;
 };
@@ -73,6 +74,7 @@ struct Model {
   std::string name;          // base of output file names: the repository's name
   // Complete, in llama.cpp's order; general.file_type is present with value 0 at its place, and the plan sets it.
   Metadata metadata;
+  std::vector<Weight> weights;        // of the checkpoint, all of them
   std::vector<ModelTensor> tensors;   // order free; the plan sorts by first source offset
   std::vector<std::string> dropped;   // source tensors left out by name (never weights that the family maps)
   std::vector<std::string> left_out;  // source tensors of a part that is not wanted: MTP, or all but MTP

@@ -49,10 +49,10 @@ std::string plain_name(std::string text) {
 }
 
 // Where a tensor's first byte stands in the source: what orders tensors in the output.
-std::tuple<uint32_t, uint64_t> first_source(const Checkpoint& checkpoint, const std::vector<Piece>& pieces) {
+std::tuple<uint32_t, uint64_t> first_source(std::span<const Weight> weights, const std::vector<Piece>& pieces) {
   std::tuple<uint32_t, uint64_t> first{UINT32_MAX, UINT64_MAX};
   for (const Piece& p : pieces) {
-    const SourceTensor& s = checkpoint.tensors()[p.source];
+    const SourceTensor& s = weights[p.source].codes;
     first = std::min(first, std::tuple(s.shard, s.extent.file_offset));
   }
   return first;
@@ -121,21 +121,26 @@ void add_imatrix_keys(Metadata& metadata, const Imatrix& imatrix) {
   if (imatrix.chunk_count() > 0) metadata.set("quantize.imatrix.chunks_count", static_cast<uint32_t>(imatrix.chunk_count()));
 }
 
-// What this program cannot decode is refused before any work, all of it named by its first.
-void refuse_unknown_dtypes(const Checkpoint& checkpoint, const Model& model) {
-  size_t refused = 0;
-  const SourceTensor* first = nullptr;
+// Weights that the tensors need, each once.
+std::vector<uint32_t> used_weights(const Model& model) {
+  std::set<uint32_t> used;
+  for (const ModelTensor& t : model.tensors) {
+    for (const Piece& p : t.pieces) used.insert(p.source);
+  }
+  return {used.begin(), used.end()};
+}
+
+// A quantized weight has no other rows than its own: the planner's tables may see a plain one as rows of another length.
+void refuse_reshaped(const Plan& plan, const Model& model) {
   for (const ModelTensor& t : model.tensors) {
     for (const Piece& p : t.pieces) {
-      const SourceTensor& source = checkpoint.tensors()[p.source];
-      if (ggml_type_of(source.dtype) != nullptr) continue;
-      if (refused++ == 0) first = &source;
+      const Weight& w = plan.sources[p.source];
+      if (w.form == nullptr || w.columns() == t.row_elems()) continue;
+      throw Error(Exit::kBadInput, printable(plan.shards[w.codes.shard].name) + ": " + quoted_tensor(w.codes.name) + ": " +
+                                       w.scheme() + " in rows of " + std::to_string(w.columns()) + ", but " + t.name +
+                                       " has rows of " + std::to_string(t.row_elems()));
     }
   }
-  if (first == nullptr) return;
-  const std::string others = refused > 1 ? " (and " + std::to_string(refused - 1) + " more tensors)" : "";
-  throw Error(Exit::kBadInput, printable(checkpoint.shards()[first->shard].name) + ": " + quoted_tensor(first->name) +
-                                   ": dtype " + std::string(name(first->dtype)) + " is not one of BF16, F16, F32" + others);
 }
 
 void override_metadata(Metadata& metadata, const PlanOptions& options, std::vector<Finding>& findings) {
@@ -150,12 +155,13 @@ void override_metadata(Metadata& metadata, const PlanOptions& options, std::vect
   }
 }
 
-std::vector<PlannedTensor> planned_tensors(const Checkpoint& checkpoint, const Model& model,
-                                           const std::vector<TypeChoice>& choices, const PlanOptions& options) {
+std::vector<PlannedTensor> planned_tensors(const Plan& plan, const Model& model, const std::vector<TypeChoice>& choices,
+                                           const PlanOptions& options) {
   std::vector<size_t> order(model.tensors.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  std::ranges::sort(
-      order, {}, [&](size_t i) { return std::tuple(first_source(checkpoint, model.tensors[i].pieces), model.tensors[i].name); });
+  std::ranges::sort(order, {}, [&](size_t i) {
+    return std::tuple(first_source(plan.sources, model.tensors[i].pieces), model.tensors[i].name);
+  });
   std::vector<PlannedTensor> tensors;
   tensors.reserve(order.size());
   for (const size_t i : order) {
@@ -169,6 +175,7 @@ std::vector<PlannedTensor> planned_tensors(const Checkpoint& checkpoint, const M
     t.pieces = from.pieces;
     t.row_map = from.row_map;
     t.op = from.op;
+    t.repack = choices[i].repack;
     t.effort = options.effort.value_or(choices[i].as_converter ? Effort::kFast : Effort::kDefault);
     t.objective = options.objective.value_or(find_codec(t.type)->objective);
     tensors.push_back(std::move(t));
@@ -192,11 +199,20 @@ uint64_t Plan::source_bytes() const {
   return std::accumulate(shards.begin(), shards.end(), uint64_t{0}, [](uint64_t n, const Shard& s) { return n + s.id.bytes; });
 }
 
+void Plan::add_shards_of(const PlannedTensor& tensor, std::set<uint32_t>& shards) const {
+  for (const Piece& p : tensor.pieces) {
+    const Weight& w = sources[p.source];
+    shards.insert(w.codes.shard);
+    for (const auto* part : {&w.scales, &w.tensor_scale}) {
+      if (*part) shards.insert((*part)->shard);
+    }
+    if (tensor.repack && w.input_scale) shards.insert(w.input_scale->shard);
+  }
+}
+
 std::set<uint32_t> Plan::used_shards() const {
   std::set<uint32_t> used;
-  for (const PlannedTensor& t : tensors) {
-    for (const Piece& p : t.pieces) used.insert(sources[p.source].shard);
-  }
+  for (const PlannedTensor& t : tensors) add_shards_of(t, used);
   return used;
 }
 
@@ -233,18 +249,19 @@ Plan make_plan(const Checkpoint& checkpoint, const Model& model, const PlanOptio
   plan.model_name = model.name;
   plan.findings = model.findings;
   plan.shards.assign(checkpoint.shards().begin(), checkpoint.shards().end());
-  plan.sources.assign(checkpoint.tensors().begin(), checkpoint.tensors().end());
+  plan.sources = model.weights;
   plan.imatrix = options.imatrix;
-
-  refuse_unknown_dtypes(checkpoint, model);
+  refuse_reshaped(plan, model);
+  read_tensor_scales(plan.shards, used_weights(model), plan.sources);
 
   // Types.
   const Recipe recipe = options.recipe ? load_recipe(*options.recipe) : default_recipe(model);
   plan.recipe_name = recipe.name;
   const std::vector<TypeChoice> choices =
-      choose_types(checkpoint, model, recipe, options.type_rules, options.imatrix != nullptr, plan.findings);
-  plan.tensors = planned_tensors(checkpoint, model, choices, options);
-  add_scale_tensors(plan.tensors, plan.findings);
+      choose_types(checkpoint, model, plan.sources, recipe,
+                   {options.type_rules, options.keep, options.fp8_as_q8, options.imatrix != nullptr}, plan.findings);
+  plan.tensors = planned_tensors(plan, model, choices, options);
+  add_scale_tensors(plan.sources, plan.tensors, plan.findings);
   plan.stem = options.stem.empty() ? plain_name(model.name + "-" + recipe.name) : options.stem;
   if (!is_plain_name(plan.stem))
     throw Error(Exit::kUsage, "output name " + printable(plan.stem) + ": control characters or broken UTF-8");

@@ -36,6 +36,7 @@ struct PlannedTensor {
   std::vector<Piece> pieces;  // source rows, by out_row
   RowMap row_map;
   ValueOp op = ValueOp::kNone;
+  bool repack = false;  // the source's codes and scales are moved as they are; its scales of whole matrices stand in `.scale`
   const ImatrixEntry* importance = nullptr;  // nullptr: flat
   Effort effort = Effort::kDefault;
   Objective objective = Objective::kImportance;
@@ -74,7 +75,7 @@ struct Plan {
   std::vector<PlannedFile> files;
   std::vector<PlannedTensor> tensors;      // in file order: by first source offset
   std::vector<Shard> shards;               // the source, by name
-  std::vector<SourceTensor> sources;       // Piece::source indexes this
+  std::vector<Weight> sources;             // Piece::source indexes this
   std::shared_ptr<const Imatrix> imatrix;  // nullptr: none
   std::optional<Sha256> imatrix_hash;      // of its file
   std::vector<Finding> findings;
@@ -83,7 +84,9 @@ struct Plan {
   uint64_t total_bytes() const;  // of all output files
   uint64_t parameters() const;   // weights of all tensors
   uint64_t source_bytes() const;
-  std::set<uint32_t> used_shards() const;  // those that a tensor's rows come from; only these are read
+  // Shards that a tensor's values come from (codes and scales), and those of all tensors: only these are read.
+  void add_shards_of(const PlannedTensor& tensor, std::set<uint32_t>& shards) const;
+  std::set<uint32_t> used_shards() const;
 };
 
 struct SplitOptions {
@@ -97,6 +100,8 @@ inline constexpr uint32_t kMaxShards = 64;  // what ik_llama.cpp and older llama
 struct PlanOptions {
   std::optional<std::string> recipe;  // as given to -r; none: the default of the architecture
   std::vector<Rule> type_rules;       // -t and --tensor-type-file, in order
+  std::set<GgmlType> keep;            // source blocks of these types are repacked as they are
+  bool fp8_as_q8 = false;             // tensors that are FP8 in the source become Q8_0
   std::shared_ptr<const Imatrix> imatrix;
   SplitOptions split;
   std::optional<Effort> effort;        // none: default; rounding for the presets that copy llama.cpp's converter

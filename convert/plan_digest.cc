@@ -63,6 +63,7 @@ Sha256 hash_of_types(const Plan& plan) {
     d.number(t.row_map.head_rows);
     d.number(static_cast<uint64_t>(t.op));
     d.number(t.importance != nullptr);
+    d.number(t.repack);
     d.number(std::bit_cast<uint32_t>(t.scale));
     d.bytes(t.literal);
     d.number(t.pieces.size());

@@ -54,7 +54,7 @@ class Resumer {
       : plan_(plan), folder_(folder), journal_(journal), ledger_(ledger), stop_(stop), overview_(read_overview(journal)) {
     feeds_.resize(plan.files.size());
     for (const PlannedTensor& t : plan.tensors) {
-      for (const Piece& p : t.pieces) feeds_[t.file].insert(plan.sources[p.source].shard);
+      plan.add_shards_of(t, feeds_[t.file]);
     }
   }
 

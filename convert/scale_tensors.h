@@ -3,6 +3,7 @@
 // below that. llama.cpp reads a `.scale` for some tensors only (create_tensor calls with "scale" in llama-model.cpp, b10573).
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,11 +20,12 @@ inline constexpr float kNvfp4Scale = 0x1p-8f;
 // Whether llama.cpp reads "<stem>.scale" for "<stem>.weight".
 bool takes_scale(std::string_view tensor_name);
 
-// "blk.0.ffn_up.weight" -> "blk.0.ffn_up.scale".
-std::string scale_name(std::string_view tensor_name);
+// Whether scales need not be written: all are 1, or there are none.
+bool is_near_one(std::span<const float> scales);
 
-// Sets PlannedTensor::scale of every NVFP4 tensor that takes one and puts its `.scale` tensor behind it; a finding for each that
-// takes none.
-void add_scale_tensors(std::vector<PlannedTensor>& tensors, std::vector<Finding>& findings);
+// Sets PlannedTensor::scale of every tensor that is encoded to NVFP4 and takes one and puts its `.scale` tensor behind it; a
+// finding where some take none. A tensor of repacked blocks gets the source's scales, one per matrix, as `.scale` and those of
+// its activations as `.input_scale`, each left out where all are 1. Throws kBadInput for a scale of activations that is no scale.
+void add_scale_tensors(std::span<const Weight> weights, std::vector<PlannedTensor>& tensors, std::vector<Finding>& findings);
 
 }  // namespace ggufmill

@@ -4,28 +4,10 @@
 #include <cassert>
 #include <cmath>
 
+#include "convert/weight_rows.h"
 #include "quant/codecs.h"
 
 namespace ggufmill {
-
-const GgmlTypeInfo* ggml_type_of(DType dtype) {
-  switch (dtype) {
-    case DType::F32:
-      return &info(GgmlType::F32);
-    case DType::F16:
-      return &info(GgmlType::F16);
-    case DType::BF16:
-      return &info(GgmlType::BF16);
-    default:
-      return nullptr;
-  }
-}
-
-void decode_source(DType dtype, std::span<const std::byte> bytes, std::span<float> values) {
-  const GgmlTypeInfo* type = ggml_type_of(dtype);
-  assert(type != nullptr && "the plan refuses other dtypes");
-  find_codec(type->type)->decode(bytes, values);
-}
 
 void apply_op(ValueOp op, std::span<float> values) {
   switch (op) {
@@ -48,12 +30,14 @@ void SourceRows::read(size_t tensor, uint64_t row, std::span<float> out) const {
   const auto after = std::ranges::upper_bound(t.pieces, row, {}, &Piece::out_row);
   assert(after != t.pieces.begin() && "pieces tile all rows");
   const Piece& piece = *std::prev(after);
-  const SourceTensor& source = plan_.sources[piece.source];
-  const uint64_t row_bytes = t.row_elems() * info(source.dtype).bytes;
-  std::vector<std::byte> bytes(row_bytes);
+  const Weight& source = plan_.sources[piece.source];
   const uint64_t source_row = t.row_map.source_row(row - piece.out_row);
-  shards_[source.shard].read_exact(source.extent.file_offset + source_row * row_bytes, bytes);
-  decode_source(source.dtype, bytes, out);
+  const Extent codes = code_bytes(source, t.row_elems(), source_row, 1), scales = scale_bytes(source, source_row, 1);
+  std::vector<std::byte> bytes(codes.bytes + scales.bytes);
+  const auto of_codes = std::span(bytes).first(codes.bytes), of_scales = std::span(bytes).subspan(codes.bytes);
+  shards_[source.codes.shard].read_exact(codes.file_offset, of_codes);
+  if (source.scales) shards_[source.scales->shard].read_exact(scales.file_offset, of_scales);
+  RowDecoder().decode(source, {source_row, of_codes, of_scales}, source_row, out);
   apply_op(t.op, out);
 }
 

@@ -9,17 +9,10 @@
 
 #include "convert/model.h"
 #include "convert/plan.h"
-#include "formats/checkpoint.h"
 #include "formats/file.h"
-#include "formats/ggml_type.h"
 
 namespace ggufmill {
 
-// The ggml type with the same bytes, for the dtypes that are read (F32, F16, BF16); nullptr for others.
-const GgmlTypeInfo* ggml_type_of(DType dtype);
-
-// `bytes` holds values.size() values of `dtype`.
-void decode_source(DType dtype, std::span<const std::byte> bytes, std::span<float> values);
 void apply_op(ValueOp op, std::span<float> values);
 
 // Reads single rows of planned tensors: what verify compares a finished file with. Thread-safe; keeps the shards open.

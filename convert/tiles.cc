@@ -4,6 +4,7 @@
 #include <cassert>
 #include <tuple>
 
+#include "convert/weight_rows.h"
 #include "formats/error.h"
 
 namespace ggufmill {
@@ -43,12 +44,14 @@ TileReader::TileReader(const Plan& plan, const Ledger& ledger, uint64_t tile_ele
   for (uint32_t tensor = 0; tensor < plan.tensors.size(); ++tensor) {
     const std::vector<Piece>& pieces = plan.tensors[tensor].pieces;
     for (uint32_t piece = 0; piece < pieces.size(); ++piece) {
-      const SourceTensor& source = plan.sources[pieces[piece].source];
-      runs_.push_back({source.shard, source.extent, tensor, piece});
+      const SourceTensor& codes = plan.sources[pieces[piece].source].codes;
+      runs_.push_back({codes.shard, codes.extent, tensor, piece});
     }
   }
   std::ranges::sort(runs_, {}, [](const Run& r) { return std::tuple(r.shard, r.extent.file_offset, r.tensor, r.piece); });
   bytes_total_ = plan.source_bytes();
+  used_shards_ = plan.used_shards();
+  scale_files_.resize(plan.shards.size());
 }
 
 bool TileReader::open_next_shard() {
@@ -56,7 +59,7 @@ bool TileReader::open_next_shard() {
     const auto shard = static_cast<uint32_t>(shard_);
     const Shard& planned = plan_.shards[shard];
     const auto of_shard = std::ranges::equal_range(runs_, shard, {}, &Run::shard);
-    shard_hashed_ = hash_sources_ && !of_shard.empty() && !ledger_.shard_hash(shard);
+    shard_hashed_ = hash_sources_ && used_shards_.contains(shard) && !ledger_.shard_hash(shard);
     const bool rows_missing = std::ranges::any_of(of_shard, [&](const Run& run) { return !ledger_.tensor_complete(run.tensor); });
     next_run_ = static_cast<size_t>(of_shard.begin() - runs_.begin());
     row_in_run_ = 0;
@@ -77,8 +80,7 @@ bool TileReader::open_next_shard() {
 void TileReader::plan_rows(Tile& tile, const Run& run) {
   const PlannedTensor& t = plan_.tensors[run.tensor];
   const Piece& piece = t.pieces[run.piece];
-  const SourceTensor& source = plan_.sources[piece.source];
-  const uint64_t row_bytes = t.row_elems() * info(source.dtype).bytes;
+  const Weight& source = plan_.sources[piece.source];
   const uint64_t group = group_rows(t);
   const uint64_t tile_rows = std::max(group, tile_elems_ / t.row_elems() / group * group);
   uint64_t rows = std::min(tile_rows, piece.rows - row_in_run_);
@@ -98,7 +100,8 @@ void TileReader::plan_rows(Tile& tile, const Run& run) {
   tile.source = piece.source;
   tile.first_row = first;
   tile.rows = rows;
-  tile.extent = {run.extent.file_offset + row_in_run_ * row_bytes, rows * row_bytes};
+  tile.first_source_row = row_in_run_;
+  tile.extent = code_bytes(source, t.row_elems(), row_in_run_, rows);
   row_in_run_ += rows;
   if (row_in_run_ == piece.rows) {
     ++next_run_;
@@ -145,6 +148,24 @@ void TileReader::read(Tile& tile) {
   file_->read_exact(tile.extent.file_offset, tile.raw);
   bytes_read_ += tile.extent.bytes;
   drop_behind(tile.extent.end());
+  tile.scales.clear();
+  if (tile.encoded) read_scales(tile);
+}
+
+// Scales stand elsewhere, mostly a little behind their codes: they are read for each tile, a ninth of the codes' bytes at most.
+void TileReader::read_scales(Tile& tile) {
+  const Weight& source = plan_.sources[tile.source];
+  const Extent extent = scale_bytes(source, tile.first_source_row, tile.rows);
+  if (extent.bytes == 0) return;
+  std::optional<InputFile>& file = scale_files_[source.scales->shard];
+  if (!file) {
+    const Shard& planned = plan_.shards[source.scales->shard];
+    file.emplace(planned.path);
+    if (file->id() != planned.id) throw Error(Exit::kBadInput, printable(planned.name) + ": changed since the plan was made");
+  }
+  tile.scales.resize(extent.bytes);
+  file->read_exact(extent.file_offset, tile.scales);
+  bytes_read_ += extent.bytes;
 }
 
 void TileReader::drop_behind(uint64_t offset) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "convert/ledger.h"
@@ -24,8 +25,11 @@ struct Tile {
   uint32_t source = 0;               // index into Plan::sources
   uint64_t first_row = 0, rows = 0;  // output rows; with a row map whole heads, so they are consecutive too
   std::vector<std::byte> raw;        // source bytes
+  std::vector<std::byte> scales;     // of a quantized source's rows
+  uint64_t first_source_row = 0;     // of raw and scales
   std::vector<float> values;         // f32 of a few rows
   std::vector<float> decoded;        // one row
+  std::vector<float> steps;          // of a lattice source: a few rows' steps
   std::vector<float> importance;     // one matrix' columns
   std::vector<std::byte> blocks;     // encoded rows
 };
@@ -58,6 +62,7 @@ class TileReader {
   bool plan_next(Tile& tile);
   void plan_rows(Tile& tile, const Run& run);
   void read(Tile& tile);
+  void read_scales(Tile& tile);
   void drop_behind(uint64_t offset);
 
   const Plan& plan_;
@@ -65,6 +70,7 @@ class TileReader {
   const uint64_t tile_elems_;
   const bool hash_sources_;
   std::vector<Run> runs_;  // by shard, then offset
+  std::set<uint32_t> used_shards_;
   size_t next_run_ = 0;
   uint64_t row_in_run_ = 0;
   int64_t shard_ = -1;
@@ -72,6 +78,7 @@ class TileReader {
   uint64_t position_ = 0;      // bytes of the open shard that were handed out or passed over
   uint64_t dropped_ = 0;
   std::optional<InputFile> file_;
+  std::vector<std::optional<InputFile>> scale_files_;  // by shard: scales may lie in another than their codes
   uint64_t bytes_read_ = 0, bytes_passed_ = 0, bytes_total_ = 0;
 };
 

@@ -8,6 +8,7 @@
 #include <optional>
 #include <tuple>
 
+#include "convert/scale_tensors.h"
 #include "formats/error.h"
 #include "quant/codecs.h"
 
@@ -69,17 +70,28 @@ std::string fixed(double value, int digits) {
 
 class Chooser {
  public:
-  Chooser(const Checkpoint& checkpoint, const Model& model, const Recipe& recipe, const std::vector<Rule>& type_rules,
-          bool has_imatrix, std::vector<Finding>& findings)
-      : model_(model), recipe_(recipe), type_rules_(type_rules), findings_(findings), rule_hits_(type_rules.size(), 0) {
+  Chooser(const Checkpoint& checkpoint, const Model& model, std::span<const Weight> weights, const Recipe& recipe,
+          const TypeOptions& options, std::vector<Finding>& findings)
+      : model_(model),
+        weights_(weights),
+        recipe_(recipe),
+        options_(options),
+        type_rules_(options.rules),
+        findings_(findings),
+        rule_hits_(type_rules_.size(), 0) {
     facts_.resize(model.tensors.size());
-    fill_facts(has_imatrix);
+    fill_facts(options.has_imatrix);
     if (recipe.kind == Recipe::Kind::kConverter) converter_type_ = recipe.converter_type.value_or(guess_auto_type(checkpoint));
   }
 
   std::vector<TypeChoice> choose() {
     std::vector<TypeChoice> choices;
-    for (size_t i = 0; i < model_.tensors.size(); ++i) choices.push_back(choose_one(model_.tensors[i], facts_[i]));
+    for (size_t i = 0; i < model_.tensors.size(); ++i) {
+      const ModelTensor& tensor = model_.tensors[i];
+      TypeChoice choice = choose_one(tensor, facts_[i]);
+      choice.repack = choice.repack || (native_type(tensor) == choice.type && why_not_kept(tensor, choice.type).empty());
+      choices.push_back(std::move(choice));
+    }
     report(choices);
     return choices;
   }
@@ -130,7 +142,10 @@ class Chooser {
       if (override_rule != nullptr && override_rule->types[0] != GgmlType::F32) ++overridden_f32_[override_rule->origin];
       return {GgmlType::F32, facts.tensor_class, "llama.cpp wants F32"};
     }
-    if (override_rule == nullptr && recipe_.kind == Recipe::Kind::kConverter) return by_converter(tensor, facts);
+    if (override_rule == nullptr) {
+      if (std::optional<TypeChoice> kept = by_source(tensor, facts)) return *kept;
+      if (recipe_.kind == Recipe::Kind::kConverter) return by_converter(tensor, facts);
+    }
     const Ruled ruled = override_rule != nullptr ? by_rule(tensor, facts, *override_rule) : by_recipe(tensor, facts);
     if (ruled.wanted) count_fallback(tensor, *ruled.wanted, ruled.choice.type);
     return ruled.choice;
@@ -141,6 +156,57 @@ class Chooser {
     ++f.tensors;
     f.wanted_bytes += static_cast<uint64_t>(static_cast<double>(tensor.elems()) * info(wanted).bits_per_weight() / 8);
     f.real_bytes += *tensor_bytes(real, tensor.row_elems(), tensor.rows());
+  }
+
+  // The form that all of a tensor's sources have; nullptr where they have none or several.
+  const WeightForm* form_of(const ModelTensor& tensor) const {
+    const WeightForm* form = tensor.pieces.empty() ? nullptr : weights_[tensor.pieces[0].source].form;
+    for (const Piece& p : tensor.pieces) {
+      const WeightForm* other = weights_[p.source].form;
+      if (form == nullptr || other == nullptr || other->name != form->name) return nullptr;
+    }
+    return form;
+  }
+
+  // The ggml type whose blocks can hold the bits of a tensor's sources.
+  std::optional<GgmlType> native_type(const ModelTensor& tensor) const {
+    const WeightForm* form = form_of(tensor);
+    if (form == nullptr || find_codec(form->as_auto)->repack == nullptr) return std::nullopt;
+    return form->as_auto;
+  }
+
+  // Why blocks of `type` cannot be moved into this tensor as they are; empty where they can.
+  std::string why_not_kept(const ModelTensor& tensor, GgmlType type) const {
+    if (tensor.op != ValueOp::kNone) return "its values are transformed";
+    if (!divides(type, tensor.row_elems())) {
+      return "rows of " + std::to_string(tensor.row_elems()) + " are not whole blocks of " +
+             std::to_string(info(type).block_elems);
+    }
+    const auto has_scale = [&](const Piece& p) { return !is_near_one(weights_[p.source].tensor_scales); };
+    if (std::ranges::none_of(tensor.pieces, has_scale)) return "";
+    if (!takes_scale(tensor.name)) return "llama.cpp reads no scale for this tensor";
+    const uint64_t rows = tensor.ne.size() > 1 ? tensor.ne[1] : 1;  // of a matrix
+    const bool whole = std::ranges::all_of(tensor.pieces, [&](const Piece& p) { return p.rows % rows == 0; });
+    return whole ? "" : "its matrices are joined from parts that have scales of their own";
+  }
+
+  // What the source's own form decides, before the recipe.
+  std::optional<TypeChoice> by_source(const ModelTensor& tensor, const TensorFacts& facts) {
+    const WeightForm* form = form_of(tensor);
+    if (form == nullptr) return std::nullopt;
+    const bool as_auto = recipe_.kind == Recipe::Kind::kConverter && !recipe_.converter_type;
+    const std::string source = "source is " + std::string(form->name);
+    if (const std::optional<GgmlType> native = native_type(tensor); native && (as_auto || options_.keep.contains(*native))) {
+      const std::string why_not = why_not_kept(tensor, *native);
+      if (why_not.empty()) return TypeChoice{*native, facts.tensor_class, source + ", kept", as_auto, true};
+      not_kept_[{*native, why_not}].push_back(tensor.name);
+      return std::nullopt;
+    }
+    const bool is_eight_bits = info(weights_[tensor.pieces[0].source].code_kind).bits == 8;
+    if (((options_.fp8_as_q8 && is_eight_bits) || (as_auto && form->as_auto == GgmlType::Q8_0)) &&
+        divides(GgmlType::Q8_0, tensor.row_elems()))
+      return TypeChoice{GgmlType::Q8_0, facts.tensor_class, source, recipe_.kind == Recipe::Kind::kConverter};
+    return std::nullopt;
   }
 
   TypeChoice by_converter(const ModelTensor& tensor, const TensorFacts& facts) const {
@@ -187,6 +253,12 @@ class Chooser {
 
   void report(const std::vector<TypeChoice>& choices) {
     report_fallbacks(choices);
+    for (const auto& [what, tensors] : not_kept_) {
+      findings_.push_back({Severity::kWarning, "", tensors.front(),
+                           std::string(name(what.first)) + " blocks cannot be kept: " + what.second +
+                               (tensors.size() > 1 ? " (and " + std::to_string(tensors.size() - 1) + " more tensors)" : "") +
+                               "; " + recipe_.name + " decides"});
+    }
     for (size_t i = 0; i < type_rules_.size(); ++i) {
       if (rule_hits_[i] == 0) warn(type_rules_[i].origin + ": matches no tensor");
     }
@@ -221,13 +293,16 @@ class Chooser {
   void warn(std::string message) { findings_.push_back({Severity::kWarning, "", "", std::move(message)}); }
 
   const Model& model_;
+  std::span<const Weight> weights_;
   const Recipe& recipe_;
-  const std::vector<Rule>& type_rules_;
+  const TypeOptions& options_;
+  std::span<const Rule> type_rules_;
   std::vector<Finding>& findings_;
   std::vector<TensorFacts> facts_;
   std::vector<uint64_t> rule_hits_;
   std::map<std::tuple<GgmlType, GgmlType, uint64_t>, Fallback> fallbacks_;  // wanted, real, row length
   std::map<std::string, uint64_t> overridden_f32_;
+  std::map<std::pair<GgmlType, std::string>, std::vector<std::string>> not_kept_;  // type and reason: tensors
   GgmlType converter_type_ = GgmlType::BF16;
 };
 
@@ -250,9 +325,9 @@ bool expert_types_divide(const Model& model, const Recipe& recipe) {
 
 }  // namespace
 
-std::vector<TypeChoice> choose_types(const Checkpoint& checkpoint, const Model& model, const Recipe& recipe,
-                                     const std::vector<Rule>& type_rules, bool has_imatrix, std::vector<Finding>& findings) {
-  return Chooser(checkpoint, model, recipe, type_rules, has_imatrix, findings).choose();
+std::vector<TypeChoice> choose_types(const Checkpoint& checkpoint, const Model& model, std::span<const Weight> weights,
+                                     const Recipe& recipe, const TypeOptions& options, std::vector<Finding>& findings) {
+  return Chooser(checkpoint, model, weights, recipe, options, findings).choose();
 }
 
 Recipe default_recipe(const Model& model) {
@@ -273,7 +348,11 @@ uint32_t file_type_of(const Checkpoint& checkpoint, const Model& model, const Re
   }
   GgmlType most = GgmlType::F32;
   if (!bytes.empty()) most = std::ranges::max_element(bytes, {}, [](const auto& entry) { return entry.second; })->first;
-  if (recipe.kind == Recipe::Kind::kConverter) most = recipe.converter_type.value_or(guess_auto_type(checkpoint));
+  if (recipe.kind == Recipe::Kind::kConverter) {
+    most = recipe.converter_type.value_or(guess_auto_type(checkpoint));
+    const auto kept = std::ranges::find(choices, true, &TypeChoice::repack);
+    if (kept != choices.end()) most = kept->type;
+  }
   const auto row = std::ranges::find(kFileTypes, most, &FileTypeRow::type);
   return row == kFileTypes.end() ? 0 : row->file_type;
 }

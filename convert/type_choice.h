@@ -2,6 +2,8 @@
 // divide. What llama.cpp wants in F32 ignores every rule.
 #pragma once
 
+#include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,12 +19,22 @@ struct TypeChoice {
   TensorClass tensor_class = TensorClass::kOther;
   std::string reason;
   bool as_converter = false;  // chosen by a preset that copies llama.cpp's converter: its rounding too
+  bool repack = false;        // the source's blocks are of this type already: their bits are moved
 };
 
-// One choice per tensor of `model`, in its order. Findings: fallbacks with their cost in bytes, -t rules that match nothing or
-// name a tensor that stays F32. Throws kUsage where no rule of the recipe matches a tensor or a type cannot be encoded.
-std::vector<TypeChoice> choose_types(const Checkpoint& checkpoint, const Model& model, const Recipe& recipe,
-                                     const std::vector<Rule>& type_rules, bool has_imatrix, std::vector<Finding>& findings);
+// What the command line says besides the recipe.
+struct TypeOptions {
+  std::span<const Rule> rules = {};  // -t, before all else
+  std::set<GgmlType> keep = {};      // source blocks of these types are repacked, before the recipe
+  bool fp8_as_q8 = false;            // FP8 sources become Q8_0, before the recipe
+  bool has_imatrix = false;
+};
+
+// One choice per tensor of `model`, in its order; `weights` are its sources with their scales read. Findings: fallbacks with
+// their cost in bytes, blocks that cannot be kept, -t rules that match nothing or name a tensor that stays F32. Throws kUsage
+// where no rule of the recipe matches a tensor or a type cannot be encoded.
+std::vector<TypeChoice> choose_types(const Checkpoint& checkpoint, const Model& model, std::span<const Weight> weights,
+                                     const Recipe& recipe, const TypeOptions& options, std::vector<Finding>& findings);
 
 // The first shipped recipe for the model's architecture whose expert types divide the rows. kUsage where there is none.
 Recipe default_recipe(const Model& model);

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "quant/codec_functions.h"
+#include "quant/repack.h"
 
 namespace ggufmill {
 namespace {
@@ -38,8 +39,8 @@ constexpr std::array kCodecs = std::to_array<Codec>({
     {GgmlType::BF16,      decode_bf16,    encode_bf16,    false,      true,      false,  false,     kPlain,          0},
     {GgmlType::TQ1_0,     decode_tq1_0,   encode_tq1_0,   true,       false,     false,  false,     kPlain,          0.5521f},
     {GgmlType::TQ2_0,     decode_tq2_0,   encode_tq2_0,   true,       false,     false,  false,     kPlain,          0.5521f},
-    {GgmlType::MXFP4,     decode_mxfp4,   encode_mxfp4,   true,       false,     false,  true,      kPlain,          0.1281f},
-    {GgmlType::NVFP4,     decode_nvfp4,   encode_nvfp4,   true,       false,     true,   false,     kPlain,          0.0831f},
+    {GgmlType::MXFP4,     decode_mxfp4,   encode_mxfp4,   true,       false,     false,  true,      kPlain,          0.1281f, repack_mxfp4},
+    {GgmlType::NVFP4,     decode_nvfp4,   encode_nvfp4,   true,       false,     true,   false,     kPlain,          0.0831f, repack_nvfp4},
     {GgmlType::Q1_0,      decode_q1_0,    encode_q1_0,    true,       false,     false,  false,     kPlain,          0.7124f},
     {GgmlType::Q2_0,      decode_q2_0,    encode_q2_0,    true,       false,     false,  false,     kPlain,          0.4219f},
 });

@@ -24,6 +24,9 @@ using DecodeFn = void (*)(std::span<const std::byte> blocks, std::span<float> va
 // One row. Total: NaN and Inf values have a defined answer (see each type's file), never undefined behaviour.
 using EncodeFn = void (*)(std::span<const float> row, const RowContext& context, std::span<std::byte> blocks) noexcept;
 
+// One row of a quantized source, codes and scales of groups, as blocks of the same bits; see repack.h.
+using RepackFn = void (*)(std::span<const std::byte> codes, std::span<const std::byte> scales, std::span<std::byte> blocks);
+
 struct Codec {
   GgmlType type;
   DecodeFn decode;
@@ -38,6 +41,7 @@ struct Codec {
   Objective objective;
   // Relative RMSE on heavy-tailed weights (quant/measure/data_sets.h), flat, default effort; docs/quant-types.md. 0: exact.
   float typical_error;
+  RepackFn repack = nullptr;  // for types that checkpoints come in too
 
   // No sound tensor loses more than this share of itself, whoever encoded it; for types with a loss.
   float largest_error() const { return 2 * typical_error; }

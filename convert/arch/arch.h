@@ -68,11 +68,11 @@ struct MatchedTensors {
   std::vector<std::string> left_out;
 };
 
-// Applies `rules` to every source tensor. Throws one kBadInput Error that counts and lists (the first kMaxListedProblems) all
-// tensors that no rule knows, that are missing, that have another shape, or a type that is no weight's.
+// Applies `rules` to every weight. Throws one kBadInput Error that counts and lists (the first kMaxListedProblems) all
+// tensors that no rule knows, that are missing, that have another shape, or a form that cannot be read. `folder` names the source.
 inline constexpr size_t kMaxListedProblems = 8;
-MatchedTensors match_tensors(const Checkpoint& checkpoint, std::string_view architecture, std::span<const Rule> rules,
-                             const Layout& layout, MtpMode mtp);
+MatchedTensors match_tensors(std::string_view folder, std::span<const Weight> weights, std::string_view architecture,
+                             std::span<const Rule> rules, const Layout& layout, MtpMode mtp);
 
 // True where llama.cpp's converter (conversion/base.py, prepare_tensors) writes F32 whatever the output type.
 bool converter_forces_f32(std::string_view gguf_name, size_t n_dims);

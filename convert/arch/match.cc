@@ -76,7 +76,10 @@ std::string shape_text(std::span<const uint64_t> shape) {
   return text + "]";
 }
 
-bool is_weight_type(DType dtype) { return dtype == DType::BF16 || dtype == DType::F16 || dtype == DType::F32; }
+bool is_readable(const Weight& weight) {
+  const DType dtype = weight.codes.dtype;
+  return weight.form != nullptr || dtype == DType::BF16 || dtype == DType::F16 || dtype == DType::F32;
+}
 
 // A rule with its dimensions resolved, and the source tensor of each of its places (block x expert), -1 where none yet.
 struct ActiveRule {
@@ -90,15 +93,15 @@ struct ActiveRule {
 
 class Matcher {
  public:
-  Matcher(const Checkpoint& checkpoint, std::string_view architecture, std::span<const Rule> rules, const Layout& layout,
-          MtpMode mtp)
-      : checkpoint_(checkpoint), architecture_(architecture), layout_(layout), mtp_(mtp) {
+  Matcher(std::string_view folder, std::span<const Weight> weights, std::string_view architecture, std::span<const Rule> rules,
+          const Layout& layout, MtpMode mtp)
+      : folder_(folder), weights_(weights), architecture_(architecture), layout_(layout), mtp_(mtp) {
     active_.reserve(rules.size());
     for (const Rule& rule : rules) add_rule(rule);
   }
 
   MatchedTensors run() {
-    for (uint32_t i = 0; i < checkpoint_.tensors().size(); ++i) place(i);
+    for (uint32_t i = 0; i < weights_.size(); ++i) place(i);
     for (const ActiveRule& active : active_) find_missing(active);
     throw_problems();
     for (const ActiveRule& active : active_) emit(active);
@@ -163,7 +166,7 @@ class Matcher {
 
   // Finds the place of source tensor `index`, or notes why it has none.
   void place(uint32_t index) {
-    const SourceTensor& tensor = checkpoint_.tensors()[index];
+    const Weight& tensor = weights_[index];
     if (!layout_.mtp_prefix.empty() && layout_.mtp_block < 0 && tensor.name.starts_with(layout_.mtp_prefix)) {
       result_.left_out.push_back(tensor.name);
       return;
@@ -208,16 +211,19 @@ class Matcher {
   }
 
   void take(ActiveRule& a, uint32_t index, uint64_t place) {
-    const SourceTensor& tensor = checkpoint_.tensors()[index];
+    const Weight& tensor = weights_[index];
     if (a.rule->to.empty()) return result_.dropped.push_back(tensor.name);
     if (!a.wanted) return result_.left_out.push_back(tensor.name);
     if (a.places[place] >= 0) {
-      const SourceTensor& first = checkpoint_.tensors()[static_cast<size_t>(a.places[place])];
+      const Weight& first = weights_[static_cast<size_t>(a.places[place])];
       note(unknown_, tensor.name, "is the same tensor as " + quoted_tensor(first.name));
+    } else if (!tensor.problem.empty()) {
+      note(unfit_, tensor.name, tensor.problem);
     } else if (!std::equal(tensor.shape.begin(), tensor.shape.end(), a.shape.begin(), a.shape.end())) {
       note(unfit_, tensor.name, "shape " + shape_text(tensor.shape) + ", expected " + shape_text(a.shape));
-    } else if (!is_weight_type(tensor.dtype)) {
-      note(unfit_, tensor.name, "type " + std::string(name(tensor.dtype)) + ", expected BF16, F16 or F32");
+    } else if (!is_readable(tensor)) {
+      note(unfit_, tensor.name,
+           "type " + std::string(name(tensor.codes.dtype)) + ", expected BF16, F16, F32 or a quantized form");
     }
     a.places[place] = index;
   }
@@ -261,7 +267,7 @@ class Matcher {
       }
     }
     if (listed < total) list += "; and " + std::to_string(total - listed) + " more";
-    throw Error(Exit::kBadInput, checkpoint_.folder().string() + ": the tensors are not those of " + std::string(architecture_) +
+    throw Error(Exit::kBadInput, std::string(folder_) + ": the tensors are not those of " + std::string(architecture_) +
                                      " with this config.json (" + counts + "): " + list);
   }
 
@@ -286,7 +292,8 @@ class Matcher {
     }
   }
 
-  const Checkpoint& checkpoint_;
+  std::string_view folder_;
+  std::span<const Weight> weights_;
   std::string_view architecture_;
   const Layout& layout_;
   MtpMode mtp_;
@@ -307,9 +314,9 @@ bool converter_forces_f32(std::string_view gguf_name, size_t n_dims) {
   return false;
 }
 
-MatchedTensors match_tensors(const Checkpoint& checkpoint, std::string_view architecture, std::span<const Rule> rules,
-                             const Layout& layout, MtpMode mtp) {
-  return Matcher(checkpoint, architecture, rules, layout, mtp).run();
+MatchedTensors match_tensors(std::string_view folder, std::span<const Weight> weights, std::string_view architecture,
+                             std::span<const Rule> rules, const Layout& layout, MtpMode mtp) {
+  return Matcher(folder, weights, architecture, rules, layout, mtp).run();
 }
 
 }  // namespace ggufmill

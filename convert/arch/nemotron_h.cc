@@ -57,8 +57,6 @@ constexpr Rule kRules[] = {
     {.from = "backbone.layers.{bid}.mixer.v_proj.weight", .to = "blk.{bid}.attn_v.weight", .blocks = "*", .shape = {"kv_rows", "n_embd"}},
     {.from = "backbone.layers.{bid}.mixer.o_proj.weight", .to = "blk.{bid}.attn_output.weight", .blocks = "*",
      .shape = {"n_embd", "q_rows"}},
-    {.from = "backbone.layers.{bid}.mixer.k_proj.k_scale", .blocks = "*"},   // scales of a quantized KV cache
-    {.from = "backbone.layers.{bid}.mixer.v_proj.v_scale", .blocks = "*"},
 
     {.from = "backbone.layers.{bid}.mixer.up_proj.weight", .to = "blk.{bid}.ffn_up.weight", .blocks = "-", .shape = {"n_ff", "n_embd"}},
     {.from = "backbone.layers.{bid}.mixer.down_proj.weight", .to = "blk.{bid}.ffn_down.weight", .blocks = "-", .shape = {"n_embd", "n_ff"}},
@@ -91,8 +89,6 @@ constexpr Rule kRules[] = {
      .interleave = "head_dim", .part = Part::kMtp},
     {.from = "mtp.layers.0.mixer.v_proj.weight", .to = "blk.{mtp}.attn_v.weight", .shape = {"kv_rows", "n_embd"}, .part = Part::kMtp},
     {.from = "mtp.layers.0.mixer.o_proj.weight", .to = "blk.{mtp}.attn_output.weight", .shape = {"n_embd", "q_rows"}, .part = Part::kMtp},
-    {.from = "mtp.layers.0.mixer.k_proj.k_scale", .part = Part::kMtp},
-    {.from = "mtp.layers.0.mixer.v_proj.v_scale", .part = Part::kMtp},
     {.from = "mtp.layers.1.norm.weight", .to = "blk.{mtp}.post_attention_norm.weight", .shape = {"n_embd"}, .part = Part::kMtp},
     {.from = "mtp.layers.1.final_layernorm.weight", .to = "blk.{mtp}.nextn.shared_head_norm.weight", .shape = {"n_embd"},
      .part = Part::kMtp},

@@ -124,7 +124,7 @@ TEST(Arch, all_problems_are_counted_and_the_first_listed) {
                            "\"backbone.layers.7.norm.weight\" unknown: the model has 3 blocks",
                            "\"backbone.layers.1.mixer.experts.2.up_proj.weight\" unknown: the model has 2 experts",
                            "\"backbone.layers.2.mixer.D\" unknown: block 2 is of kind '*'",
-                           "\"lm_head.weight\" type U8, expected BF16, F16 or F32"}) {
+                           "\"lm_head.weight\" is U8, and the scales of a quantized weight are missing (*.weight_scale, *.scale, of a known dtype)"}) {
     EXPECT_TRUE(says(error, part));
   }
 }

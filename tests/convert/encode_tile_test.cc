@@ -109,7 +109,7 @@ TEST(EncodeTile, EachMatrixOfATileGetsItsOwnImportance) {
 // Puts one value into row `row` of source "a" (F32).
 void poke(SmallPlan& small, uint64_t row, float value) {
   std::string bytes = small.shard_bytes(0);
-  std::memcpy(bytes.data() + small.plan.sources[0].extent.file_offset + row * 32 * 4, &value, 4);
+  std::memcpy(bytes.data() + small.plan.sources[0].codes.extent.file_offset + row * 32 * 4, &value, 4);
   small.plan.shards[0].id = InputFile(small.folder.write("a.safetensors", bytes)).id();
 }
 

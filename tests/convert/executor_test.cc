@@ -146,7 +146,7 @@ class ScaledPlan : public SmallPlan {
   static constexpr size_t kScale = 2;
   ScaledPlan() {
     plan.tensors[1].type = GgmlType::NVFP4;
-    add_scale_tensors(plan.tensors, plan.findings);
+    add_scale_tensors({}, plan.tensors, plan.findings);
     finish();
   }
   const PlannedTensor& scale() const { return plan.tensors[kScale]; }
@@ -314,7 +314,7 @@ TEST(Executor, BadValueEndsTheRunAtOnceAndNothingHangs) {
   SmallPlan small;
   std::string bytes = small.shard_bytes(0);
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  std::memcpy(bytes.data() + small.plan.sources[0].extent.file_offset, &nan, 4);
+  std::memcpy(bytes.data() + small.plan.sources[0].codes.extent.file_offset, &nan, 4);
   small.plan.shards[0].id = InputFile(small.folder.write("a.safetensors", bytes)).id();
   const TempFolder folder;
   EventLog events;

@@ -75,7 +75,7 @@ class SmallPlan {
                           .extent = {bytes.size(), part.rows * part.row_elems * info(part.dtype).bytes},
                           .elems_ = part.rows * part.row_elems};
       bytes += values(part.dtype, source.elems_);
-      plan.sources.push_back(std::move(source));
+      plan.sources.push_back({.name = source.name, .shape = source.shape, .codes = source});
     }
     const auto path = folder.write(file, bytes);
     plan.shards.push_back(

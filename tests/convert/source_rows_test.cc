@@ -5,6 +5,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "convert/weight_rows.h"
+#include "quant/codecs.h"
 #include "tests/convert/small_plan.h"
 #include "tests/formats/expect_error.h"
 
@@ -12,10 +14,10 @@ namespace ggufmill {
 namespace {
 
 std::vector<float> source_values(const SmallPlan& small, uint32_t source) {
-  const SourceTensor& s = small.plan.sources[source];
+  const SourceTensor& s = small.plan.sources[source].codes;
   const std::string bytes = small.shard_bytes(s.shard).substr(s.extent.file_offset, s.extent.bytes);
   std::vector<float> values(s.elems());
-  decode_source(s.dtype, std::as_bytes(std::span(bytes.data(), bytes.size())), values);
+  find_codec(ggml_type_of(s.dtype)->type)->decode(std::as_bytes(std::span(bytes.data(), bytes.size())), values);
   return values;
 }
 

@@ -33,7 +33,7 @@ Pass read_all(const SmallPlan& small, const Ledger& ledger, uint64_t tile_elems,
     pass.largest_raw = std::max<uint64_t>(pass.largest_raw, tile.raw.size());
     if (!tile.encoded) continue;
     const PlannedTensor& t = plan.tensors[tile.tensor];
-    EXPECT_EQ(tile.raw.size(), tile.rows * t.row_elems() * info(plan.sources[tile.source].dtype).bytes);
+    EXPECT_EQ(tile.raw.size(), tile.rows * t.row_elems() * info(plan.sources[tile.source].codes.dtype).bytes);
     const uint64_t group = std::max(1u, t.row_map.head_rows);
     EXPECT_EQ(tile.first_row % group, 0u);
     EXPECT_EQ(tile.rows % group, 0u);
@@ -74,7 +74,7 @@ TEST(Tiles, WithoutHashOnlyWhatIsEncodedIsRead) {
   const Pass pass = read_all(small, ledger, 1000, false);
   expect_every_row_once(pass);
   uint64_t needed = 0;
-  for (const SourceTensor& s : small.plan.sources) needed += s.extent.bytes;
+  for (const Weight& w : small.plan.sources) needed += w.codes.extent.bytes;
   EXPECT_EQ(pass.bytes_read, needed);
   EXPECT_EQ(pass.hashed[0], "");
   EXPECT_EQ(pass.passed, pass.total);

@@ -50,7 +50,7 @@ Chosen choose(const Model& model, const Recipe& recipe, const std::vector<std::s
   std::vector<Rule> rules;
   for (const std::string& option : type_options) rules.push_back(parse_type_option(option));
   Chosen out;
-  const std::vector<TypeChoice> choices = choose_types(some_checkpoint(), model, recipe, rules, false, out.findings);
+  const std::vector<TypeChoice> choices = choose_types(some_checkpoint(), model, {}, recipe, {.rules = rules}, out.findings);
   EXPECT_EQ(choices.size(), model.tensors.size());
   for (size_t i = 0; i < choices.size(); ++i) out.by_name[model.tensors[i].name] = choices[i];
   return out;
@@ -222,7 +222,7 @@ TEST(FileType, OfThePresetOrOfMostBytes) {
   const Model model = moe_model(2048, 5120);
   const auto number = [&](const Recipe& recipe) {
     std::vector<Finding> findings;
-    return file_type_of(some_checkpoint(), model, recipe, choose_types(some_checkpoint(), model, recipe, {}, false, findings));
+    return file_type_of(some_checkpoint(), model, recipe, choose_types(some_checkpoint(), model, {}, recipe, {}, findings));
   };
   EXPECT_EQ(number(load_recipe("auto")), 32u);
   EXPECT_EQ(number(load_recipe("F32")), 0u);
