@@ -3,10 +3,10 @@
 //   E5M2        is the upper byte of an f16
 //   E4M3        s eeee mmm -> s 0eeee mmm 0000000: an f16 of code / 256, since the exponents' biases are 7 and 15; denormals,
 //               too. 256 goes into the scale, which is exact. 0x38 (1) -> 0x1C00 (2^-8)
-// Processors convert f16 to f32, denormals included, at full speed; shifting E4M3 into an f32 instead makes its denormals ones of
-// f32, and a multiplication of those takes a hundred times as long on many. What f16 conversion differs in between targets, NaN
-// and infinity, does not reach it: a chunk with such codes, and a group whose scale times 256 is not finite, are done one value
-// after the other.
+// Processors convert f16 to f32 at full speed, denormals included. (E4M3 shifted into an f32 and multiplied by 2^120 is as exact,
+// but its denormals then are denormals of f32: one in a hundred codes made that 9 times slower.) NaN and infinity, which f16
+// conversion treats differently from target to target, never get there: a chunk with such codes, and a row with a scale that is
+// not finite once multiplied by 256, are done one value after the other.
 #include "quant/source_codes.h"
 
 #include <algorithm>
@@ -68,13 +68,37 @@ uint16_t half_of_code(const std::byte* bytes, size_t i) {
 // What the f16 of a code is short of.
 constexpr float half_factor(SourceCodes codes) { return codes == SourceCodes::kE4M3 ? 256.0f : 1.0f; }
 
-// Codes as f16, on their way to f32.
+// A piece of a row on its way from codes to f32.
 struct HalfChunk {
   alignas(64) uint16_t halves[kChunkElems];
-  size_t count;
-  float factor;  // of every half
+  size_t first, count;  // columns first .. first + count - 1
   bool finite;
 };
+using Unpack = void (*)(const std::byte* row, HalfChunk& chunk);
+
+struct RowScales {
+  const float* scales;
+  size_t group_elems;
+  float factor;  // of every half
+  float tensor_scale;
+};
+using ScaleChunk = void (*)(const HalfChunk& chunk, const RowScales& row, float* values);
+
+// For codes and scales of any kind.
+void scale_one_by_one(const HalfChunk& chunk, const RowScales& row, float* values) {
+  for (size_t i = 0; i < chunk.count; ++i) {
+    const float scale = row.scales[(chunk.first + i) / row.group_elems];
+    values[i] = f16_to_f32(chunk.halves[i]) * row.factor * scale * row.tensor_scale;
+  }
+}
+
+// Whether scales may be multiplied by the factor first.
+bool scales_fit(std::span<const float> scales, float factor) {
+  if (factor == 1) return true;
+  uint32_t largest = 0;  // bits of magnitudes have their order
+  for (const float scale : scales) largest = std::max(largest, std::bit_cast<uint32_t>(scale * factor) & 0x7FFFFFFF);
+  return largest < 0x7F800000;
+}
 
 }  // namespace
 }  // namespace ggufmill
@@ -130,10 +154,10 @@ HWY_INLINE size_t unpack_bytes(const uint8_t* codes, size_t count, uint16_t* hal
   return i;
 }
 
-// Codes first .. first + chunk.count - 1 of the row.
+// The codes of the chunk's columns.
 template <SourceCodes kCodes>
-void unpack(const std::byte* row, size_t first, HalfChunk& chunk) {
-  const std::byte* bytes = row + first * info(kCodes).bits / 8;
+void unpack(const std::byte* row, HalfChunk& chunk) {
+  const std::byte* bytes = row + chunk.first * info(kCodes).bits / 8;
   const auto* codes = reinterpret_cast<const uint8_t*>(bytes);
   size_t done = 0;
   chunk.finite = true;
@@ -144,45 +168,39 @@ void unpack(const std::byte* row, size_t first, HalfChunk& chunk) {
   for (size_t i = chunk.finite ? done : 0; i < chunk.count; ++i) chunk.halves[i] = half_of_code<kCodes>(bytes, i);
 }
 
-// `count` values from column `at` of the chunk on, which share a scale.
+// `count` values that share a scale, a tail after whole vectors among them.
 template <bool kTensorScale>
-HWY_INLINE void scale_group(const HalfChunk& chunk, size_t at, size_t count, float scale, float tensor_scale, float* values) {
+HWY_INLINE void scale_group(const uint16_t* halves, size_t count, float scale, float tensor_scale, float* values) {
   const hn::CappedTag<float, 16> f32;
   const hn::Rebind<hwy::float16_t, decltype(f32)> f16;
   const hn::Rebind<uint16_t, decltype(f32)> u16;
-  const float folded = scale * chunk.factor;
+  const auto factor = hn::Set(f32, scale), of_tensor = hn::Set(f32, tensor_scale);
   size_t i = 0;
-  if (chunk.finite && std::fabs(folded) <= hwy::HighestValue<float>()) {
-    const auto factor = hn::Set(f32, folded), of_tensor = hn::Set(f32, tensor_scale);
-    for (; i + hn::Lanes(f32) <= count; i += hn::Lanes(f32)) {
-      auto v = hn::Mul(hn::PromoteTo(f32, hn::BitCast(f16, hn::LoadU(u16, chunk.halves + at + i))), factor);
-      if constexpr (kTensorScale) v = hn::Mul(v, of_tensor);
-      hn::StoreU(v, f32, values + at + i);
+  for (; i + hn::Lanes(f32) <= count; i += hn::Lanes(f32)) {
+    auto v = hn::Mul(hn::PromoteTo(f32, hn::BitCast(f16, hn::LoadU(u16, halves + i))), factor);
+    if constexpr (kTensorScale) v = hn::Mul(v, of_tensor);
+    hn::StoreU(v, f32, values + i);
+  }
+  for (; i < count; ++i) values[i] = f16_to_f32(halves[i]) * scale * tensor_scale;
+}
+
+// Finite codes whose scales fit (scales_fit). kGroup: the number of values of a group, 0 where it is known at run time alone.
+template <bool kTensorScale, size_t kGroup>
+void scale_chunk(const HalfChunk& chunk, const RowScales& row, float* values) {
+  const size_t group_elems = kGroup != 0 ? kGroup : row.group_elems;
+  const float* scale = row.scales + chunk.first / group_elems;
+  size_t at = 0;
+  if constexpr (kGroup != 0) {  // a chunk starts with a group
+    for (; at + kGroup <= chunk.count; at += kGroup, ++scale) {
+      scale_group<kTensorScale>(chunk.halves + at, kGroup, *scale * row.factor, row.tensor_scale, values + at);
     }
   }
-  for (; i < count; ++i) values[at + i] = f16_to_f32(chunk.halves[at + i]) * chunk.factor * scale * tensor_scale;
-}
-
-// The chunk that starts at value `first` of the row. kGroup: the number of values of a group, 0 if known at run time alone.
-template <bool kTensorScale, size_t kGroup>
-void scale_chunk(const HalfChunk& chunk, size_t first, const float* scales, size_t group_elems, float tensor_scale,
-                 float* values) {
-  size_t at = 0;
-  if constexpr (kGroup != 0) {
-    const float* scale = scales + first / kGroup;
-    for (; at + kGroup <= chunk.count; at += kGroup) scale_group<kTensorScale>(chunk, at, kGroup, *scale++, tensor_scale, values);
-  }
-  while (at < chunk.count) {
-    const size_t group = (first + at) / group_elems;
-    const size_t count = std::min((group + 1) * group_elems - (first + at), chunk.count - at);
-    scale_group<kTensorScale>(chunk, at, count, scales[group], tensor_scale, values);
-    at += count;
+  size_t count = group_elems - (chunk.first + at) % group_elems;
+  for (; at < chunk.count; at += count, count = group_elems, ++scale) {
+    count = std::min(count, chunk.count - at);
+    scale_group<kTensorScale>(chunk.halves + at, count, *scale * row.factor, row.tensor_scale, values + at);
   }
 }
-
-using Unpack = void (*)(const std::byte* row, size_t first, HalfChunk& chunk);
-using ScaleChunk = void (*)(const HalfChunk& chunk, size_t first, const float* scales, size_t group_elems, float tensor_scale,
-                            float* values);
 
 template <bool kTensorScale>
 ScaleChunk scale_chunk_of(size_t group_elems) {
@@ -191,17 +209,18 @@ ScaleChunk scale_chunk_of(size_t group_elems) {
   return scale_chunk<kTensorScale, 0>;
 }
 
-void decode_row_codes(SourceCodes codes, const std::byte* bytes, const float* scales, size_t group_elems, float tensor_scale,
-                      std::span<float> values) {
+void decode_row_codes(SourceCodes codes, const std::byte* bytes, std::span<const float> scales, size_t group_elems,
+                      float tensor_scale, std::span<float> values) {
   static constexpr Unpack kUnpack[] = {unpack<SourceCodes::kE2M1>, unpack<SourceCodes::kInt4>, unpack<SourceCodes::kE4M3>,
                                        unpack<SourceCodes::kE5M2>};
+  const RowScales row{scales.data(), group_elems, half_factor(codes), tensor_scale};
   const ScaleChunk scale = tensor_scale == 1 ? scale_chunk_of<false>(group_elems) : scale_chunk_of<true>(group_elems);
+  const bool fit = scales_fit(scales, row.factor);
   HalfChunk chunk;
-  chunk.factor = half_factor(codes);
-  for (size_t first = 0; first < values.size(); first += kChunkElems) {
-    chunk.count = std::min(kChunkElems, values.size() - first);
-    kUnpack[static_cast<size_t>(codes)](bytes, first, chunk);
-    scale(chunk, first, scales, group_elems, tensor_scale, values.data() + first);
+  for (chunk.first = 0; chunk.first < values.size(); chunk.first += kChunkElems) {
+    chunk.count = std::min(kChunkElems, values.size() - chunk.first);
+    kUnpack[static_cast<size_t>(codes)](bytes, chunk);
+    (fit && chunk.finite ? scale : scale_one_by_one)(chunk, row, values.data() + chunk.first);
   }
 }
 
@@ -231,7 +250,7 @@ void decode_codes(SourceCodes codes, std::span<const std::byte> bytes, std::span
                   float tensor_scale, std::span<float> values) noexcept {
   assert(group_elems > 0 && bytes.size() == values.size() * info(codes).bits / 8 && "a row and its codes");
   assert(scales.size() == (values.size() + group_elems - 1) / group_elems && "a scale per group");
-  HWY_DYNAMIC_DISPATCH(decode_row_codes)(codes, bytes.data(), scales.data(), group_elems, tensor_scale, values);
+  HWY_DYNAMIC_DISPATCH(decode_row_codes)(codes, bytes.data(), scales, group_elems, tensor_scale, values);
 }
 
 uint32_t scale_bytes(SourceScales scales) {
@@ -250,7 +269,7 @@ void decode_scales(SourceScales scales, std::span<const std::byte> bytes, std::s
     case SourceScales::kBF16:
       return decode_bf16(bytes, values);
     case SourceScales::kE4M3:
-      HWY_DYNAMIC_DISPATCH(decode_row_codes)(SourceCodes::kE4M3, bytes.data(), kOne, values.size(), 1, values);
+      HWY_DYNAMIC_DISPATCH(decode_row_codes)(SourceCodes::kE4M3, bytes.data(), std::span(kOne), values.size(), 1, values);
       return;
     case SourceScales::kE8M0:
       HWY_DYNAMIC_DISPATCH(decode_e8m0)(bytes.data(), values.data(), values.size());
