@@ -12,55 +12,93 @@
 #include <cstdint>
 #include <cstring>
 
+#include "quant/simd_targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "quant/repack.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
 namespace ggufmill {
-namespace {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr size_t kNvfp4ScaleBytes = 4, kNvfp4CodeBytes = 32, kMxfp4ScaleBytes = 1, kMxfp4CodeBytes = 16;
-
-// Bytes 3 2 1 0 -> . 3 . 2 . 1 . 0
-constexpr uint64_t spread(uint32_t bytes) {
-  const uint64_t pairs = (bytes | uint64_t{bytes} << 16) & 0x0000FFFF0000FFFF;
-  return (pairs | pairs << 8) & 0x00FF00FF00FF00FF;
+// 16 bytes: two groups of 8 bytes or one of 16.
+template <size_t kGroupBytes>
+HWY_INLINE void move_nibbles(const uint8_t* published, uint8_t* groups) {
+#if HWY_TARGET == HWY_SCALAR
+  for (size_t g = 0; g < 16; g += kGroupBytes) {
+    for (size_t k = 0; k < kGroupBytes / 2; ++k) {
+      const uint8_t first = published[g + k], second = published[g + k + kGroupBytes / 2];
+      groups[g + 2 * k] = static_cast<uint8_t>((first & 15) | second << 4);
+      groups[g + 2 * k + 1] = static_cast<uint8_t>(first >> 4 | (second & 0xF0));
+    }
+  }
+#else
+  const hn::Full128<uint8_t> u8;
+  const hn::Full128<uint16_t> u16;
+  const hn::Full128<uint32_t> u32;
+  const hn::Full128<uint64_t> u64;
+  const auto low_nibbles = hn::Set(u8, 0x0F);
+  const auto first = hn::LoadU(u8, published);
+  // Each half of a group in the place of the other; what follows is right in the lower half of each group.
+  const auto second = kGroupBytes == 8 ? hn::BitCast(u8, hn::Shuffle2301(hn::BitCast(u32, first)))
+                                       : hn::BitCast(u8, hn::Shuffle01(hn::BitCast(u64, first)));
+  const auto second_up = hn::BitCast(u8, hn::ShiftLeft<4>(hn::BitCast(u16, second)));
+  const auto first_down = hn::BitCast(u8, hn::ShiftRight<4>(hn::BitCast(u16, first)));
+  const auto even = hn::Or(hn::And(first, low_nibbles), hn::AndNot(low_nibbles, second_up));
+  const auto odd = hn::Or(hn::And(first_down, low_nibbles), hn::AndNot(low_nibbles, second));
+  auto moved = hn::InterleaveLower(u8, even, odd);
+  if constexpr (kGroupBytes == 8) {
+    const auto of_upper = hn::BitCast(u64, hn::InterleaveUpper(u8, even, odd));
+    moved = hn::BitCast(u8, hn::InterleaveLower(u64, hn::BitCast(u64, moved), of_upper));
+  }
+  hn::StoreU(moved, u8, groups);
+#endif
 }
-static_assert(spread(0x33221100) == 0x0033002200110000);
 
-// One ggml group of kBytes.
-template <size_t kBytes>
-void move_nibbles(const std::byte* published, std::byte* group) {
-  for (size_t k = 0; k < kBytes / 2; k += 4) {
-    uint32_t first, second;
-    std::memcpy(&first, published + k, 4);
-    std::memcpy(&second, published + kBytes / 2 + k, 4);
-    const uint32_t low = (first & 0x0F0F0F0F) | (second & 0x0F0F0F0F) << 4;
-    const uint32_t high = (first >> 4 & 0x0F0F0F0F) | (second & 0xF0F0F0F0);
-    const uint64_t moved = spread(low) | spread(high) << 8;
-    std::memcpy(group + 2 * k, &moved, 8);
+template <size_t kGroupBytes, size_t kScaleBytes, size_t kCodeBytes>
+HWY_INLINE void repack_blocks(const std::byte* codes, const std::byte* scales, size_t count, std::byte* blocks) {
+  const auto* from = reinterpret_cast<const uint8_t*>(codes);
+  auto* block = reinterpret_cast<uint8_t*>(blocks);
+  for (size_t b = 0; b < count; ++b, block += kScaleBytes + kCodeBytes, from += kCodeBytes) {
+    std::memcpy(block, scales + b * kScaleBytes, kScaleBytes);
+    for (size_t i = 0; i < kCodeBytes; i += 16) move_nibbles<kGroupBytes>(from + i, block + kScaleBytes + i);
   }
 }
+
+void repack_nvfp4_blocks(const std::byte* codes, const std::byte* scales, size_t count, std::byte* blocks) {
+  repack_blocks<8, 4, 32>(codes, scales, count, blocks);
+}
+void repack_mxfp4_blocks(const std::byte* codes, const std::byte* scales, size_t count, std::byte* blocks) {
+  repack_blocks<16, 1, 16>(codes, scales, count, blocks);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace ggufmill
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace ggufmill {
+namespace {
+HWY_EXPORT(repack_nvfp4_blocks);
+HWY_EXPORT(repack_mxfp4_blocks);
 
 bool is_bad(float scale) { return !std::isfinite(scale) || scale < 0; }
 
 }  // namespace
 
 void repack_nvfp4(std::span<const std::byte> codes, std::span<const std::byte> scales, std::span<std::byte> blocks) noexcept {
-  const size_t count = blocks.size() / (kNvfp4ScaleBytes + kNvfp4CodeBytes);
-  assert(codes.size() == count * kNvfp4CodeBytes && scales.size() == count * kNvfp4ScaleBytes && "a row of whole blocks");
-  std::byte* block = blocks.data();
-  for (size_t b = 0; b < count; ++b, block += kNvfp4ScaleBytes + kNvfp4CodeBytes) {
-    std::memcpy(block, &scales[b * kNvfp4ScaleBytes], kNvfp4ScaleBytes);
-    const std::byte* from = &codes[b * kNvfp4CodeBytes];
-    for (size_t g = 0; g < kNvfp4CodeBytes; g += 8) move_nibbles<8>(from + g, block + kNvfp4ScaleBytes + g);
-  }
+  const size_t count = blocks.size() / 36;
+  assert(blocks.size() == count * 36 && codes.size() == count * 32 && scales.size() == count * 4 && "a row of whole blocks");
+  HWY_DYNAMIC_DISPATCH(repack_nvfp4_blocks)(codes.data(), scales.data(), count, blocks.data());
 }
 
 void repack_mxfp4(std::span<const std::byte> codes, std::span<const std::byte> scales, std::span<std::byte> blocks) noexcept {
-  const size_t count = blocks.size() / (kMxfp4ScaleBytes + kMxfp4CodeBytes);
-  assert(codes.size() == count * kMxfp4CodeBytes && scales.size() == count && "a row of whole blocks");
-  std::byte* block = blocks.data();
-  for (size_t b = 0; b < count; ++b, block += kMxfp4ScaleBytes + kMxfp4CodeBytes) {
-    block[0] = scales[b];
-    move_nibbles<16>(&codes[b * kMxfp4CodeBytes], block + kMxfp4ScaleBytes);
-  }
+  const size_t count = blocks.size() / 17;
+  assert(blocks.size() == count * 17 && codes.size() == count * 16 && scales.size() == count && "a row of whole blocks");
+  HWY_DYNAMIC_DISPATCH(repack_mxfp4_blocks)(codes.data(), scales.data(), count, blocks.data());
 }
 
 std::optional<size_t> first_bad_scale(SourceScales scales, std::span<const std::byte> bytes) noexcept {
@@ -77,3 +115,4 @@ std::optional<size_t> first_bad_scale(SourceScales scales, std::span<const std::
 }
 
 }  // namespace ggufmill
+#endif  // HWY_ONCE
