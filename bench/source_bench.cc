@@ -2,11 +2,11 @@
 // the same bytes in the same run.
 //   sources [--values 33554432] [--rounds 15] [--target AVX2] [--json]
 // Per scheme: GB/s of the source (codes and scales), the time of a memcpy of those bytes over ours, values per second, and the
-// time of a memcpy of the f32 values over ours: writing the values alone takes as long, so 1 is the limit of a decoder, more
-// needs luck. Scales are decoded along with the codes. BF16 is decoded by its codec, for reference. Repacking: its output in GB/s
-// and the time of a memcpy of the output over ours. Twice: on buffers beyond the caches ("memory"), and on 32 Ki values, again
-// and again ("cache"), which is how the converter's tiles see their rows. CPU times of one thread; in each round all run in
-// turns; medians over the rounds. Ends with the SIMD target and the peak resident memory.
+// time of a memcpy of the f32 values over ours (1 is a decoder's limit: the values have to be written). Scales are decoded along
+// with the codes. BF16 is decoded by its codec, for reference. Repacking: its output in GB/s and the time of a memcpy of the
+// output over ours. Twice: on 32 Ki values, again and again ("cache"), which is how the converter's tiles see their rows, and on
+// buffers beyond the caches ("memory"). CPU times of one thread; in each round all run in turns; medians over the rounds. Ends
+// with the SIMD target and the peak resident memory.
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
