@@ -29,11 +29,13 @@ class TileCoder {
  public:
   TileCoder(const PlannedTensor& tensor, const Weight& source, Tile& tile, Importance* importance, RowsRecord& record)
       : tensor_(tensor),
+        piece_(tensor.pieces[tile.piece]),
         source_(source),
         tile_(tile),
         codec_(*find_codec(tensor.type)),
         importance_(importance),
-        record_(record) {}
+        record_(record),
+        decoder_(tensor, piece_, source) {}
 
   // Fills tile.blocks and the record's sums; answers the counts of odd values. `encode_seconds` grows by what the codec took.
   RowError run(double& encode_seconds) {
@@ -64,26 +66,25 @@ class TileCoder {
     return std::span(tile_.blocks).subspan(r * tensor_.row_bytes(), tensor_.row_bytes());
   }
   RowsBytes source_rows() const { return {tile_.first_source_row, tile_.raw, tile_.scales}; }
-  // The source's row that is row r of the tile, which holds whole heads.
-  uint64_t source_row(uint64_t r) const { return tile_.first_source_row + tensor_.row_map.source_row(r); }
+  uint64_t in_piece(uint64_t r) const { return tile_.first_row - piece_.out_row + r; }
   // Same bits in and out: nothing is rounded, and a NaN keeps its payload.
   bool is_copy() const {
     if (tensor_.repack) return true;
     const GgmlTypeInfo* type = source_.form == nullptr ? ggml_type_of(source_.codes.dtype) : nullptr;
-    return type != nullptr && type->type == tensor_.type && tensor_.op == ValueOp::kNone;
+    return type != nullptr && type->type == tensor_.type && tensor_.op == ValueOp::kNone && decoder_.moves_rows();
   }
 
   void decode() {
     groups_ = 0;
     for (uint64_t r = first_; r < first_ + rows_; ++r) {
-      decoder_.decode(source_, source_rows(), source_row(r), row(r));
+      decoder_.decode(source_rows(), in_piece(r), row(r));
       apply_op(tensor_.op, row(r));
       if (tensor_.op == ValueOp::kNone) keep_lattice(r);
     }
   }
 
   void keep_lattice(uint64_t r) {
-    const SourceLattice lattice = decoder_.lattice(source_);
+    const SourceLattice lattice = decoder_.lattice();
     if (lattice.group_elems == 0) return;
     groups_ = lattice.steps.size();
     group_elems_ = lattice.group_elems;
@@ -98,9 +99,10 @@ class TileCoder {
 
   void copy() {
     for (uint64_t r = first_; r < first_ + rows_; ++r) {
-      const auto from = RowDecoder::row_codes(source_, source_rows(), source_row(r), row_elems());
+      const uint64_t source_row = decoder_.source_row(in_piece(r));
+      const auto from = RowDecoder::row_codes(source_, source_rows(), source_row, row_elems());
       if (tensor_.repack)
-        find_codec(tensor_.type)->repack(from, RowDecoder::row_scales(source_, source_rows(), source_row(r)), blocks(r));
+        find_codec(tensor_.type)->repack(from, RowDecoder::row_scales(source_, source_rows(), source_row), blocks(r));
       else
         std::memcpy(blocks(r).data(), from.data(), from.size());
       for (const float v : row(r)) {
@@ -166,12 +168,13 @@ class TileCoder {
   }
 
   const PlannedTensor& tensor_;
+  const Piece& piece_;
   const Weight& source_;
   Tile& tile_;
   const Codec& codec_;
   Importance* const importance_;
   RowsRecord& record_;
-  RowDecoder decoder_;
+  MappedDecoder decoder_;
   uint64_t groups_ = 0;  // of a lattice source's rows
   uint32_t group_elems_ = 0;
   std::span<const float> weights_;  // of the matrix in hand

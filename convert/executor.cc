@@ -154,7 +154,7 @@ class Run {
   Tile* hash(Tile* tile) {
     if (!tile->hashed) return tile;
     if (!shard_hash_) shard_hash_.emplace();
-    shard_hash_->update(tile->raw);
+    shard_hash_->update(std::span<const std::byte>(tile->raw).subspan(tile->hash_from));
     if (!tile->last_of_shard) return tile;
     const Sha256 sha256 = shard_hash_->finish();
     shard_hash_.reset();

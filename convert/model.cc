@@ -59,6 +59,10 @@ Model describe_model(const Checkpoint& checkpoint, const ModelOptions& options) 
     MatchedTensors matched = match_tensors(checkpoint.folder().string(), model.weights, architecture.hf_name, architecture.rules,
                                            description.layout, options.mtp);
     model.tensors = std::move(matched.tensors);
+    for (ModelTensor& computed : description.computed) {
+      computed.always_f32 = true;
+      model.tensors.push_back(std::move(computed));
+    }
     model.dropped = std::move(matched.dropped);
     model.dropped.insert(model.dropped.end(), weights.dropped.begin(), weights.dropped.end());
     model.left_out = std::move(matched.left_out);

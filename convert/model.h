@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "convert/row_map.h"
 #include "convert/weights.h"
 #include "formats/checkpoint.h"
 #include "formats/finding.h"
@@ -23,36 +24,20 @@ struct ModelOptions {
   bool vocab_only = false;
 };
 
-// Reordering of rows inside one matrix, without a buffer: an index function.
-struct RowMap {
-  // 0: identity. Else the matrix is whole heads of `head_rows` rows (even), and row 2*i + j of a head comes from its source
-  // row j*(head_rows/2) + i: the interleaving that llama.cpp's rope wants ("[2, hd/2] -> [hd/2, 2]").
-  uint32_t head_rows = 0;
-  uint64_t output_row(uint64_t source_row) const {
-    if (head_rows == 0) return source_row;
-    const uint64_t in_head = source_row % head_rows, half = head_rows / 2;
-    return source_row - in_head + (in_head % half) * 2 + in_head / half;
-  }
-  // The inverse.
-  uint64_t source_row(uint64_t output_row) const {
-    if (head_rows == 0) return output_row;
-    const uint64_t in_head = output_row % head_rows, half = head_rows / 2;
-    return output_row - in_head + in_head % 2 * half + in_head / 2;
-  }
-  bool operator==(const RowMap&) const = default;
-};
-
 // The closed set of value transforms, applied in f32 to the decoded source value.
 enum class ValueOp : uint8_t {
   kNone,
   kNegExp,  // -exp(x): computed in double, rounded once (A_log -> ssm_a)
+  kAddOne,  // x + 1: norms whose weights are stored around zero
 };
 
-// A source tensor's contribution: all its elements, seen as rows of the output's row length, land at out_row onwards.
+// A source tensor's contribution: rows of the output's row length that land at out_row onwards, taken as the tensor's RowMap says
+// from first_elem on; whole groups of it.
 struct Piece {
   uint32_t source = 0;   // index into Model::weights
   uint64_t out_row = 0;  // first row in the output tensor (expert e: e * rows of one expert)
   uint64_t rows = 0;
+  uint64_t first_elem = 0;  // of the source
 };
 
 // One output tensor.
@@ -60,8 +45,9 @@ struct ModelTensor {
   std::string name;           // GGUF name
   std::vector<uint64_t> ne;   // innermost first
   std::vector<Piece> pieces;  // by out_row, tiling all rows
-  RowMap row_map;
+  RowMap row_map;             // of every piece
   ValueOp op = ValueOp::kNone;
+  std::vector<float> values;  // of a tensor that is computed from the config; it has no pieces and is F32
   // llama.cpp's converter always writes F32 (1-D tensors, norms, routers, conv, names that do not end in ".weight").
   bool always_f32 = false;
   uint64_t row_elems() const { return ne[0]; }

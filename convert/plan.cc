@@ -135,7 +135,7 @@ void refuse_reshaped(const Plan& plan, const Model& model) {
   for (const ModelTensor& t : model.tensors) {
     for (const Piece& p : t.pieces) {
       const Weight& w = plan.sources[p.source];
-      if (w.form == nullptr || w.columns() == t.row_elems()) continue;
+      if (w.form == nullptr || !t.row_map.columns.empty() || w.columns() == t.row_elems()) continue;
       throw Error(Exit::kBadInput, printable(plan.shards[w.codes.shard].name) + ": " + quoted_tensor(w.codes.name) + ": " +
                                        w.scheme() + " in rows of " + std::to_string(w.columns()) + ", but " + t.name +
                                        " has rows of " + std::to_string(t.row_elems()));
@@ -175,6 +175,10 @@ std::vector<PlannedTensor> planned_tensors(const Plan& plan, const Model& model,
     t.pieces = from.pieces;
     t.row_map = from.row_map;
     t.op = from.op;
+    if (!from.values.empty()) {
+      const auto bytes = std::as_bytes(std::span(from.values));
+      t.literal.assign(bytes.begin(), bytes.end());
+    }
     t.repack = choices[i].repack;
     t.effort = options.effort.value_or(choices[i].as_converter ? Effort::kFast : Effort::kDefault);
     t.objective = options.objective.value_or(find_codec(t.type)->objective);

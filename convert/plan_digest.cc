@@ -60,7 +60,14 @@ Sha256 hash_of_types(const Plan& plan) {
   for (const PlannedTensor& t : plan.tensors) {
     d.text(t.name);
     d.number(static_cast<uint64_t>(t.type));
-    d.number(t.row_map.head_rows);
+    for (const std::vector<Axis>* axes : {&t.row_map.group, &t.row_map.columns}) {
+      d.number(axes->size());
+      for (const Axis& a : *axes) {
+        d.number(a.size);
+        d.number(a.stride);
+      }
+    }
+    d.number(t.row_map.group_stride);
     d.number(static_cast<uint64_t>(t.op));
     d.number(t.importance != nullptr);
     d.number(t.repack);
@@ -71,6 +78,7 @@ Sha256 hash_of_types(const Plan& plan) {
       d.number(p.source);
       d.number(p.out_row);
       d.number(p.rows);
+      d.number(p.first_elem);
     }
   }
   return d.finish();

@@ -16,8 +16,55 @@ void apply_op(ValueOp op, std::span<float> values) {
     case ValueOp::kNegExp:
       for (float& v : values) v = static_cast<float>(-std::exp(static_cast<double>(v)));
       return;
+    case ValueOp::kAddOne:
+      for (float& v : values) v += 1;
+      return;
   }
 }
+
+namespace {
+
+uint64_t source_columns(const PlannedTensor& tensor, const Weight& source) {
+  return source.form == nullptr && tensor.row_map.columns.empty() ? tensor.row_elems() : source.columns();
+}
+
+}  // namespace
+
+SourceRun source_run(const PlannedTensor& tensor, const Piece& piece, const Weight& source, uint64_t first, uint64_t rows) {
+  const RowMap& map = tensor.row_map;
+  SourceRun run{.columns = source_columns(tensor, source)};
+  const uint64_t start = piece.first_elem + map.group_elem(first, tensor.row_elems());
+  const uint64_t end =
+      piece.first_elem + map.group_elem(first + rows - 1, tensor.row_elems()) + map.group_span(tensor.row_elems());
+  run.first = start / run.columns;
+  run.rows = (end + run.columns - 1) / run.columns - run.first;
+  return run;
+}
+
+MappedDecoder::MappedDecoder(const PlannedTensor& tensor, const Piece& piece, const Weight& source)
+    : tensor_(tensor), piece_(piece), source_(source), columns_(source_columns(tensor, source)) {}
+
+uint64_t MappedDecoder::source_row(uint64_t row) const {
+  const uint64_t elem = piece_.first_elem + tensor_.row_map.row_elem(row, tensor_.row_elems());
+  assert(elem % columns_ == 0 && "whole rows move");
+  return elem / columns_;
+}
+
+void MappedDecoder::decode(const RowsBytes& bytes, uint64_t row, std::span<float> values) {
+  if (moves_rows()) return decoder_.decode(source_, bytes, source_row(row), values);
+  const uint64_t group = tensor_.row_map.group_rows();
+  const SourceRun run = source_run(tensor_, piece_, source_, row / group * group, group);
+  if (group_start_ != run.first) {
+    group_.resize(run.rows * columns_);
+    for (uint64_t r = 0; r < run.rows; ++r)
+      decoder_.decode(source_, bytes, run.first + r, std::span(group_).subspan(r * columns_, columns_));
+    group_start_ = run.first;
+  }
+  const uint64_t start = piece_.first_elem + tensor_.row_map.group_elem(row, tensor_.row_elems());
+  tensor_.row_map.gather(std::span(group_).subspan(start - run.first * columns_), row % group, values);
+}
+
+SourceLattice MappedDecoder::lattice() { return moves_rows() ? decoder_.lattice(source_) : SourceLattice{}; }
 
 SourceRows::SourceRows(const Plan& plan) : plan_(plan) {
   for (const Shard& shard : plan.shards) shards_.emplace_back(shard.path);
@@ -31,13 +78,14 @@ void SourceRows::read(size_t tensor, uint64_t row, std::span<float> out) const {
   assert(after != t.pieces.begin() && "pieces tile all rows");
   const Piece& piece = *std::prev(after);
   const Weight& source = plan_.sources[piece.source];
-  const uint64_t source_row = t.row_map.source_row(row - piece.out_row);
-  const Extent codes = code_bytes(source, t.row_elems(), source_row, 1), scales = scale_bytes(source, source_row, 1);
+  const uint64_t group = t.row_map.group_rows(), in_piece = row - piece.out_row;
+  const SourceRun run = source_run(t, piece, source, in_piece / group * group, group);
+  const Extent codes = code_bytes(source, run.columns, run.first, run.rows), scales = scale_bytes(source, run.first, run.rows);
   std::vector<std::byte> bytes(codes.bytes + scales.bytes);
   const auto of_codes = std::span(bytes).first(codes.bytes), of_scales = std::span(bytes).subspan(codes.bytes);
   shards_[source.codes.shard].read_exact(codes.file_offset, of_codes);
   if (source.scales) shards_[source.scales->shard].read_exact(scales.file_offset, of_scales);
-  RowDecoder().decode(source, {source_row, of_codes, of_scales}, source_row, out);
+  MappedDecoder(t, piece, source).decode({run.first, of_codes, of_scales}, in_piece, out);
   apply_op(t.op, out);
 }
 

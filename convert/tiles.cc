@@ -4,7 +4,7 @@
 #include <cassert>
 #include <tuple>
 
-#include "convert/weight_rows.h"
+#include "convert/source_rows.h"
 #include "formats/error.h"
 
 namespace ggufmill {
@@ -19,13 +19,16 @@ constexpr uint64_t kFillerBytes = 4 << 20;
 // The page cache is dropped this far behind the reader, in steps of as much.
 constexpr uint64_t kDropWindow = 16 << 20;
 
-uint64_t group_rows(const PlannedTensor& t) { return std::max<uint64_t>(1, t.row_map.head_rows); }
+// Values that a group of rows costs in a tile: its own, or those of the source that it reaches over.
+uint64_t group_elems(const PlannedTensor& t) {
+  return std::max(t.row_elems() * t.row_map.group_rows(), t.row_map.group_span(t.row_elems()));
+}
 
 }  // namespace
 
 TileBudget tile_budget(const Plan& plan, uint64_t memory_bytes, uint32_t threads) {
   uint64_t largest_group = 1;
-  for (const PlannedTensor& t : plan.tensors) largest_group = std::max(largest_group, t.row_elems() * group_rows(t));
+  for (const PlannedTensor& t : plan.tensors) largest_group = std::max(largest_group, group_elems(t));
   const uint64_t wanted_tiles = threads + threads / 2 + 3;
   TileBudget budget;
   budget.tile_elems =
@@ -44,11 +47,10 @@ TileReader::TileReader(const Plan& plan, const Ledger& ledger, uint64_t tile_ele
   for (uint32_t tensor = 0; tensor < plan.tensors.size(); ++tensor) {
     const std::vector<Piece>& pieces = plan.tensors[tensor].pieces;
     for (uint32_t piece = 0; piece < pieces.size(); ++piece) {
-      const SourceTensor& codes = plan.sources[pieces[piece].source].codes;
-      runs_.push_back({codes.shard, codes.extent, tensor, piece});
+      runs_.push_back({plan.sources[pieces[piece].source].codes.shard, tensor, piece});
     }
   }
-  std::ranges::sort(runs_, {}, [](const Run& r) { return std::tuple(r.shard, r.extent.file_offset, r.tensor, r.piece); });
+  std::ranges::sort(runs_, {}, [](const Run& r) { return std::tuple(r.shard, r.tensor, r.piece); });
   bytes_total_ = plan.source_bytes();
   used_shards_ = plan.used_shards();
   scale_files_.resize(plan.shards.size());
@@ -61,8 +63,10 @@ bool TileReader::open_next_shard() {
     const auto of_shard = std::ranges::equal_range(runs_, shard, {}, &Run::shard);
     shard_hashed_ = hash_sources_ && used_shards_.contains(shard) && !ledger_.shard_hash(shard);
     const bool rows_missing = std::ranges::any_of(of_shard, [&](const Run& run) { return !ledger_.tensor_complete(run.tensor); });
-    next_run_ = static_cast<size_t>(of_shard.begin() - runs_.begin());
-    row_in_run_ = 0;
+    next_ = {};
+    if (shard_hashed_ || rows_missing) {
+      for (const Run& run : of_shard) put_next(run, 0);
+    }
     position_ = dropped_ = 0;
     if (!shard_hashed_ && !rows_missing) {
       bytes_passed_ += planned.id.bytes;
@@ -76,16 +80,26 @@ bool TileReader::open_next_shard() {
   return false;
 }
 
-// Rows of the current run: the next tile of rows that are missing, or of rows that are done (for the hash).
-void TileReader::plan_rows(Tile& tile, const Run& run) {
+// Queues the rows of a run from `row` on by where they begin in the shard: runs that share a source advance side by side.
+void TileReader::put_next(const Run& run, uint64_t row) {
   const PlannedTensor& t = plan_.tensors[run.tensor];
   const Piece& piece = t.pieces[run.piece];
+  if (row == piece.rows) return;
   const Weight& source = plan_.sources[piece.source];
-  const uint64_t group = group_rows(t);
-  const uint64_t tile_rows = std::max(group, tile_elems_ / t.row_elems() / group * group);
-  uint64_t rows = std::min(tile_rows, piece.rows - row_in_run_);
-  const uint64_t first = piece.out_row + row_in_run_;
-  const std::vector<RowRange> missing = ledger_.missing(run.tensor, first, rows);
+  const SourceRun first = source_run(t, piece, source, row, t.row_map.group_rows());
+  next_.push({code_bytes(source, first.columns, first.first, 1).file_offset, run, row});
+}
+
+// The next tile of a run: rows that are missing, or rows that are done (for the hash).
+void TileReader::plan_rows(Tile& tile, const Next& next) {
+  const PlannedTensor& t = plan_.tensors[next.run.tensor];
+  const Piece& piece = t.pieces[next.run.piece];
+  const Weight& source = plan_.sources[piece.source];
+  const uint64_t group = t.row_map.group_rows();
+  const uint64_t stride = std::max(group_elems(t), t.row_map.group_elem(group, t.row_elems()));
+  uint64_t rows = std::min(std::max<uint64_t>(1, tile_elems_ / stride) * group, piece.rows - next.row);
+  const uint64_t first = piece.out_row + next.row;
+  const std::vector<RowRange> missing = ledger_.missing(next.run.tensor, first, rows);
   if (missing.empty()) {
     tile.encoded = false;
   } else if (missing[0].first > first) {
@@ -95,18 +109,17 @@ void TileReader::plan_rows(Tile& tile, const Run& run) {
     tile.encoded = true;
     rows = missing[0].rows;
   }
-  assert(row_in_run_ % group == 0 && rows % group == 0 && "tiles are whole heads");
-  tile.tensor = run.tensor;
+  assert(next.row % group == 0 && rows % group == 0 && "tiles are whole groups");
+  const SourceRun run = source_run(t, piece, source, next.row, rows);
+  tile.tensor = next.run.tensor;
+  tile.piece = next.run.piece;
   tile.source = piece.source;
   tile.first_row = first;
   tile.rows = rows;
-  tile.first_source_row = row_in_run_;
-  tile.extent = code_bytes(source, t.row_elems(), row_in_run_, rows);
-  row_in_run_ += rows;
-  if (row_in_run_ == piece.rows) {
-    ++next_run_;
-    row_in_run_ = 0;
-  }
+  tile.first_source_row = run.first;
+  tile.source_rows = run.rows;
+  tile.extent = code_bytes(source, run.columns, run.first, run.rows);
+  put_next(next.run, next.row + rows);
 }
 
 bool TileReader::plan_next(Tile& tile) {
@@ -117,13 +130,17 @@ bool TileReader::plan_next(Tile& tile) {
     }
     tile.shard = static_cast<uint32_t>(shard_);
     const uint64_t file_end = plan_.shards[tile.shard].id.bytes;
-    const bool has_run = next_run_ < runs_.size() && runs_[next_run_].shard == tile.shard;
-    const uint64_t run_start = has_run ? runs_[next_run_].extent.file_offset : file_end;
-    if (has_run && (!shard_hashed_ || run_start <= position_)) {
-      plan_rows(tile, runs_[next_run_]);
-      tile.hashed = shard_hashed_ && tile.extent.file_offset == position_;
-    } else if (shard_hashed_ && position_ < run_start) {
-      tile.extent = {position_, std::min({kFillerBytes, tile_elems_ * kSourceBytesPerElem, run_start - position_})};
+    const bool has_rows = !next_.empty();
+    const uint64_t rows_start = has_rows ? next_.top().start : file_end;
+    tile.hash_from = 0;
+    if (has_rows && (!shard_hashed_ || rows_start <= position_)) {
+      const Next next = next_.top();
+      next_.pop();
+      plan_rows(tile, next);
+      tile.hashed = shard_hashed_ && tile.extent.end() > position_;
+      if (tile.hashed) tile.hash_from = position_ - tile.extent.file_offset;
+    } else if (shard_hashed_ && position_ < rows_start) {
+      tile.extent = {position_, std::min({kFillerBytes, tile_elems_ * kSourceBytesPerElem, rows_start - position_})};
       tile.hashed = true;
     } else {  // the end of the shard
       if (file_->current_id() != plan_.shards[tile.shard].id) {
@@ -155,7 +172,7 @@ void TileReader::read(Tile& tile) {
 // Scales stand elsewhere, mostly a little behind their codes: they are read for each tile, a ninth of the codes' bytes at most.
 void TileReader::read_scales(Tile& tile) {
   const Weight& source = plan_.sources[tile.source];
-  const Extent extent = scale_bytes(source, tile.first_source_row, tile.rows);
+  const Extent extent = scale_bytes(source, tile.first_source_row, tile.source_rows);
   if (extent.bytes == 0) return;
   std::optional<InputFile>& file = scale_files_[source.scales->shard];
   if (!file) {

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <queue>
 #include <set>
 #include <vector>
 
@@ -18,20 +20,21 @@ namespace ggufmill {
 struct Tile {
   uint32_t shard = 0;
   Extent extent;        // of the source bytes
-  bool hashed = false;  // the bytes belong into the shard's hash
+  bool hashed = false;  // the bytes from hash_from on belong into the shard's hash
+  uint64_t hash_from = 0;
   bool last_of_shard = false;
   bool encoded = false;  // rows to encode; else the bytes are read for the hash alone
-  uint32_t tensor = 0;
-  uint32_t source = 0;               // index into Plan::sources
-  uint64_t first_row = 0, rows = 0;  // output rows; with a row map whole heads, so they are consecutive too
-  std::vector<std::byte> raw;        // source bytes
-  std::vector<std::byte> scales;     // of a quantized source's rows
-  uint64_t first_source_row = 0;     // of raw and scales
-  std::vector<float> values;         // f32 of a few rows
-  std::vector<float> decoded;        // one row
-  std::vector<float> steps;          // of a lattice source: a few rows' steps
-  std::vector<float> importance;     // one matrix' columns
-  std::vector<std::byte> blocks;     // encoded rows
+  uint32_t tensor = 0, piece = 0;
+  uint32_t source = 0;                             // index into Plan::sources
+  uint64_t first_row = 0, rows = 0;                // output rows: consecutive ones, whole groups of the tensor's map
+  std::vector<std::byte> raw;                      // source bytes
+  std::vector<std::byte> scales;                   // of a quantized source's rows
+  uint64_t first_source_row = 0, source_rows = 0;  // of raw and scales
+  std::vector<float> values;                       // f32 of a few rows
+  std::vector<float> decoded;                      // one row
+  std::vector<float> steps;                        // of a lattice source: a few rows' steps
+  std::vector<float> importance;                   // one matrix' columns
+  std::vector<std::byte> blocks;                   // encoded rows
 };
 
 // How a memory ceiling becomes tiles. Memory = live_tiles x bytes per tile.
@@ -55,12 +58,19 @@ class TileReader {
  private:
   struct Run {  // a planned use of a source tensor
     uint32_t shard;
-    Extent extent;
     uint32_t tensor, piece;
+    auto operator<=>(const Run&) const = default;
+  };
+  struct Next {  // the rows of a run that come next, and where they begin in the shard
+    uint64_t start;
+    Run run;
+    uint64_t row;
+    auto operator<=>(const Next&) const = default;
   };
   bool open_next_shard();
   bool plan_next(Tile& tile);
-  void plan_rows(Tile& tile, const Run& run);
+  void put_next(const Run& run, uint64_t row);
+  void plan_rows(Tile& tile, const Next& next);
   void read(Tile& tile);
   void read_scales(Tile& tile);
   void drop_behind(uint64_t offset);
@@ -69,10 +79,9 @@ class TileReader {
   const Ledger& ledger_;
   const uint64_t tile_elems_;
   const bool hash_sources_;
-  std::vector<Run> runs_;  // by shard, then offset
+  std::vector<Run> runs_;                                              // by shard
+  std::priority_queue<Next, std::vector<Next>, std::greater<>> next_;  // of the open shard, by offset
   std::set<uint32_t> used_shards_;
-  size_t next_run_ = 0;
-  uint64_t row_in_run_ = 0;
   int64_t shard_ = -1;
   bool shard_hashed_ = false;  // the open shard's hash is wanted
   uint64_t position_ = 0;      // bytes of the open shard that were handed out or passed over

@@ -177,7 +177,7 @@ class Chooser {
 
   // Why blocks of `type` cannot be moved into this tensor as they are; empty where they can.
   std::string why_not_kept(const ModelTensor& tensor, GgmlType type) const {
-    if (tensor.op != ValueOp::kNone) return "its values are transformed";
+    if (tensor.op != ValueOp::kNone || !tensor.row_map.columns.empty()) return "its values are transformed";
     if (!divides(type, tensor.row_elems())) {
       return "rows of " + std::to_string(tensor.row_elems()) + " are not whole blocks of " +
              std::to_string(info(type).block_elems);

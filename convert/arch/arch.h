@@ -5,7 +5,8 @@
 //   {.from = "backbone.layers.{bid}.mixer.experts.{xid}.up_proj.weight", .to = "blk.{bid}.ffn_up_exps.weight", .blocks = "E",
 //    .shape = {"n_ff_exp", "n_embd_exp"}}
 // {bid} is a block, {xid} an expert. An {xid} missing on the right means: stack the experts on a new outermost axis in the
-// order of their numbers. {mtp} on the right is the block that holds multi-token prediction. Shapes are names of dimensions that
+// order of their numbers. Several rules may take parts of one source (the same `from`), and several rules may make one output (the
+// same `to`): its rows are those of the rules, one below the other in the order of the table. {mtp} on the right is the block that holds multi-token prediction. Shapes are names of dimensions that
 // the family's function has computed from config.json (Layout::dims), or plain numbers.
 #pragma once
 
@@ -39,8 +40,8 @@ struct Rule {
   std::string_view blocks = "";      // kinds of blocks (characters of Layout::block_kinds) that have it; empty: all
   std::string_view only_if = "";     // a dimension that must not be 0; else the rule does not exist
   DimNames shape{};                  // of one source tensor, outermost first; not checked where dropped
-  DimNames ne{};                     // of the output, innermost first; default: the reversed shape (then the experts)
-  std::string_view interleave = "";  // dimension: rows of a head that RowMap interleaves
+  DimNames ne{};                     // of the output, innermost first; default: the move's or the reversed shape (then the experts)
+  std::string_view move = "";        // which values in which order (move.h); empty: all as they are
   ValueOp op = ValueOp::kNone;
   Part part = Part::kTrunk;
   Presence presence = Presence::kRequired;
@@ -84,6 +85,7 @@ struct ArchDescription {
   Metadata metadata;  // the architecture's keys in the converter's order, general.file_type (0) among them
   TokenizerRequest tokenizer;
   double gqa_ratio = 1;
+  std::vector<ModelTensor> computed;  // tensors without source: name, ne, values
   std::vector<Finding> findings;
 };
 

@@ -6,9 +6,11 @@
 // must be: a literal, a block or an expert. Ultra's 51,023 tensors take some ten milliseconds.
 #include <algorithm>
 #include <cassert>
+#include <optional>
 #include <unordered_map>
 
 #include "convert/arch/arch.h"
+#include "convert/arch/move.h"
 
 namespace ggufmill {
 namespace {
@@ -86,8 +88,8 @@ struct ActiveRule {
   const Rule* rule = nullptr;
   std::array<int64_t, kMaxNumbers> numbers{};
   bool per_block = false, per_expert = false, wanted = true;
-  std::vector<uint64_t> shape, ne;
-  uint32_t interleave = 0;
+  std::vector<uint64_t> shape, ne;  // of one source; of the output, in one of several rules its own rows
+  std::optional<MappedRows> moved;
   std::vector<int64_t> places;
 };
 
@@ -149,9 +151,13 @@ class Matcher {
     a.wanted = mtp_ != MtpMode::kOnly || rule.part != Part::kTrunk;
     a.shape = resolved(rule.shape);
     a.ne = resolved(rule.ne);
+    if (!rule.move.empty()) {
+      Move move = parse_move(rule.move, a.shape, [this](std::string_view name) { return dim(name); });
+      if (a.ne.empty()) a.ne = std::move(move.ne);
+      a.moved = std::move(move.rows);
+    }
     if (a.ne.empty()) a.ne.assign(a.shape.rbegin(), a.shape.rend());
     if (a.per_expert && rule.to.find("{xid}") == std::string_view::npos) a.ne.push_back(layout_.n_experts);
-    if (!rule.interleave.empty()) a.interleave = static_cast<uint32_t>(dim(rule.interleave));
     a.places.assign(n_blocks(a) * n_experts(a), -1);
     active_.push_back(std::move(a));
     for (const std::string_view spelling : {rule.from, rule.alias}) {
@@ -174,9 +180,12 @@ class Matcher {
     std::string why = "unknown";
     if (make_key(tensor.name, false, key_)) {
       if (const auto found = by_key_.find(key_.text); found != by_key_.end()) {
+        std::string_view taken_by;  // other rules of the same name take other parts
         for (const Candidate& candidate : found->second) {
-          if (try_rule(index, candidate, why)) return;
+          const std::string_view from = active_[candidate.active].rule->from;
+          if ((taken_by.empty() || from == taken_by) && try_rule(index, candidate, why)) taken_by = from;
         }
+        if (!taken_by.empty()) return;
       }
     }
     note(unknown_, tensor.name, why);
@@ -212,8 +221,8 @@ class Matcher {
 
   void take(ActiveRule& a, uint32_t index, uint64_t place) {
     const Weight& tensor = weights_[index];
-    if (a.rule->to.empty()) return result_.dropped.push_back(tensor.name);
-    if (!a.wanted) return result_.left_out.push_back(tensor.name);
+    if (a.rule->to.empty()) return note_once(result_.dropped, tensor.name);
+    if (!a.wanted) return note_once(result_.left_out, tensor.name);
     if (a.places[place] >= 0) {
       const Weight& first = weights_[static_cast<size_t>(a.places[place])];
       note(unknown_, tensor.name, "is the same tensor as " + quoted_tensor(first.name));
@@ -271,6 +280,10 @@ class Matcher {
                                      " with this config.json (" + counts + "): " + list);
   }
 
+  static void note_once(std::vector<std::string>& names, const std::string& name) {
+    if (names.empty() || names.back() != name) names.push_back(name);
+  }
+
   void emit(const ActiveRule& a) {
     if (!a.wanted || a.rule->to.empty()) return;
     const bool stacked = a.per_expert && a.rule->to.find("{xid}") == std::string_view::npos;
@@ -281,15 +294,35 @@ class Matcher {
       ModelTensor out;
       out.name = filled(a.rule->to, block, expert, layout_.mtp_block);
       out.ne = a.ne;
-      out.row_map.head_rows = a.interleave;
+      if (a.moved) out.row_map = a.moved->map;
       out.op = a.rule->op;
       out.always_f32 = a.rule->forced_f32 == ForcedF32::kByName && converter_forces_f32(out.name, out.ne.size());
       const uint64_t rows = out.rows() / per_output;
-      for (uint64_t i = 0; i < per_output; ++i) {
-        out.pieces.push_back({.source = static_cast<uint32_t>(a.places[first + i]), .out_row = i * rows, .rows = rows});
-      }
-      result_.tensors.push_back(std::move(out));
+      for (uint64_t i = 0; i < per_output; ++i) add_pieces(a, static_cast<uint32_t>(a.places[first + i]), i * rows, rows, out);
+      join_or_add(std::move(out));
     }
+  }
+
+  static void add_pieces(const ActiveRule& a, uint32_t source, uint64_t out_row, uint64_t rows, ModelTensor& out) {
+    if (!a.moved) return out.pieces.push_back({.source = source, .out_row = out_row, .rows = rows});
+    for (const MappedRows::Part& part : a.moved->parts) {
+      out.pieces.push_back({.source = source, .out_row = out_row, .rows = part.rows, .first_elem = part.first_elem});
+      out_row += part.rows;
+    }
+  }
+
+  // The rows of a second rule for an output stand below those that are there.
+  void join_or_add(ModelTensor&& tensor) {
+    const auto [at, fresh] = by_output_.try_emplace(tensor.name, result_.tensors.size());
+    if (fresh) return result_.tensors.push_back(std::move(tensor));
+    ModelTensor& first = result_.tensors[at->second];
+    assert(first.row_map == tensor.row_map && first.op == tensor.op && first.ne.size() <= 2 && "rows of one kind are joined");
+    const uint64_t above = first.rows();
+    for (Piece& piece : tensor.pieces) {
+      piece.out_row += above;
+      first.pieces.push_back(piece);
+    }
+    (first.ne.size() == 1 ? first.ne[0] : first.ne[1]) += tensor.ne.back();
   }
 
   std::string_view folder_;
@@ -301,6 +334,7 @@ class Matcher {
   std::unordered_map<std::string, std::vector<Candidate>> by_key_;
   Key key_;  // of the tensor at hand, reused
   Problems unknown_, unfit_, missing_;
+  std::unordered_map<std::string, size_t> by_output_;
   MatchedTensors result_;
 };
 

@@ -26,6 +26,9 @@ constexpr uint64_t kMaxBlocks = 512, kMaxExperts = 1024;
 // The converter writes this for every hybrid model without rope, whatever max_position_embeddings says.
 constexpr uint32_t kContextLength = uint32_t{1} << 20;
 
+// Rows 0 .. head_dim/2 and the rest of every head, one by one in turn.
+constexpr std::string_view kInterleaved = "(* 2 head_dim/2) n_embd -> (* head_dim/2 2) n_embd";
+
 // One or two lines a rule:
 // clang-format off
 constexpr Rule kRules[] = {
@@ -51,9 +54,9 @@ constexpr Rule kRules[] = {
      .shape = {"n_embd", "ssm_inner"}},
 
     {.from = "backbone.layers.{bid}.mixer.q_proj.weight", .to = "blk.{bid}.attn_q.weight", .blocks = "*", .shape = {"q_rows", "n_embd"},
-     .interleave = "head_dim"},
+     .move = kInterleaved},
     {.from = "backbone.layers.{bid}.mixer.k_proj.weight", .to = "blk.{bid}.attn_k.weight", .blocks = "*", .shape = {"kv_rows", "n_embd"},
-     .interleave = "head_dim"},
+     .move = kInterleaved},
     {.from = "backbone.layers.{bid}.mixer.v_proj.weight", .to = "blk.{bid}.attn_v.weight", .blocks = "*", .shape = {"kv_rows", "n_embd"}},
     {.from = "backbone.layers.{bid}.mixer.o_proj.weight", .to = "blk.{bid}.attn_output.weight", .blocks = "*",
      .shape = {"n_embd", "q_rows"}},
@@ -84,9 +87,9 @@ constexpr Rule kRules[] = {
     {.from = "mtp.layers.0.eh_proj.weight", .to = "blk.{mtp}.nextn.eh_proj.weight", .shape = {"n_embd", "n_embd_x2"}, .part = Part::kMtp},
     {.from = "mtp.layers.0.norm.weight", .to = "blk.{mtp}.attn_norm.weight", .shape = {"n_embd"}, .part = Part::kMtp},
     {.from = "mtp.layers.0.mixer.q_proj.weight", .to = "blk.{mtp}.attn_q.weight", .shape = {"q_rows", "n_embd"},
-     .interleave = "head_dim", .part = Part::kMtp},
+     .move = kInterleaved, .part = Part::kMtp},
     {.from = "mtp.layers.0.mixer.k_proj.weight", .to = "blk.{mtp}.attn_k.weight", .shape = {"kv_rows", "n_embd"},
-     .interleave = "head_dim", .part = Part::kMtp},
+     .move = kInterleaved, .part = Part::kMtp},
     {.from = "mtp.layers.0.mixer.v_proj.weight", .to = "blk.{mtp}.attn_v.weight", .shape = {"kv_rows", "n_embd"}, .part = Part::kMtp},
     {.from = "mtp.layers.0.mixer.o_proj.weight", .to = "blk.{mtp}.attn_output.weight", .shape = {"n_embd", "q_rows"}, .part = Part::kMtp},
     {.from = "mtp.layers.1.norm.weight", .to = "blk.{mtp}.post_attention_norm.weight", .shape = {"n_embd"}, .part = Part::kMtp},

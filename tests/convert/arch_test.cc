@@ -80,7 +80,7 @@ TEST(Arch, mtp_folds_into_one_block_and_its_router_is_not_forced_to_f32) {
   EXPECT_EQ(model.n_layers, 3u);
   EXPECT_FALSE(find(model, "blk.3.ffn_gate_inp.weight")->always_f32);
   EXPECT_TRUE(find(model, "blk.1.ffn_gate_inp.weight")->always_f32);
-  EXPECT_EQ(find(model, "blk.3.attn_q.weight")->row_map.head_rows, 4u);
+  EXPECT_EQ(find(model, "blk.3.attn_q.weight")->row_map.group_rows(), 4u);
   EXPECT_TRUE(model.left_out.empty());
   const Model without = checkpoint.describe({.mtp = MtpMode::kLeaveOut});
   EXPECT_EQ(without.left_out.size(), 20u);

@@ -93,8 +93,8 @@ std::vector<std::byte> assembled(const Checkpoint& checkpoint, const ModelTensor
     InputFile(checkpoint.shards()[from.shard].path).read_exact(from.extent.file_offset, source);
     EXPECT_EQ(source.size(), piece.rows * row_bytes) << tensor.name;
     for (uint64_t row = 0; row < piece.rows; ++row) {
-      std::memcpy(bytes.data() + (piece.out_row + tensor.row_map.output_row(row)) * row_bytes, source.data() + row * row_bytes,
-                  row_bytes);
+      const uint64_t elem = piece.first_elem + tensor.row_map.row_elem(row, tensor.row_elems());
+      std::memcpy(bytes.data() + (piece.out_row + row) * row_bytes, source.data() + elem * 2, row_bytes);
     }
   }
   return bytes;

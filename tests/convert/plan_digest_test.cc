@@ -34,7 +34,7 @@ TEST(PlanDigest, EveryDecisionChangesItsPart) {
       {"the importance matrices", [](Plan& p) { p.imatrix_hash = Sha256{}; }},
       {"tensor types", [](Plan& p) { p.tensors[0].type = GgmlType::Q4_0; }},
       {"tensor types", [](Plan& p) { p.tensors[0].name = "other.weight"; }},
-      {"tensor types", [](Plan& p) { p.tensors[2].row_map.head_rows = 16; }},
+      {"tensor types", [](Plan& p) { p.tensors[2].row_map.group_stride = 16; }},
       {"tensor types", [](Plan& p) { p.tensors[3].op = ValueOp::kNegExp; }},
       {"tensor types", [&](Plan& p) { p.tensors[1].importance = &entry; }},
       {"tensor types", [](Plan& p) { p.tensors[1].scale = 2; }},

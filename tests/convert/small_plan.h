@@ -30,7 +30,7 @@ class SmallPlan {
     add_tensor("plain.weight", GgmlType::Q8_0, {32, 64}, {{0, 0, 64}});
     add_tensor("blk.0.ffn_up_exps.weight", GgmlType::Q4_0, {64, 16, 2}, {{1, 0, 16}, {3, 16, 16}});
     add_tensor("blk.0.attn_q.weight", GgmlType::F16, {32, 32}, {{2, 0, 32}});
-    plan.tensors.back().row_map.head_rows = 8;
+    plan.tensors.back().row_map = {.group = {{4, 32}, {2, 4 * 32}}, .columns = {}, .group_stride = 8 * 32};  // heads of 8 rows
     add_tensor("norm.weight", GgmlType::F32, {33}, {{4, 0, 1}});
     plan.stem = "out";
     plan.recipe_name = "by-hand";

@@ -50,23 +50,6 @@ TEST(SourceRows, RowMapInterleavesTheHalvesOfAHead) {
   }
 }
 
-TEST(SourceRows, RowMapIsItsInversesInverse) {
-  for (const uint32_t head_rows : {0u, 2u, 6u, 8u, 128u}) {
-    const RowMap map{head_rows};
-    const uint64_t n = head_rows == 0 ? 10 : 3 * head_rows;
-    std::vector<uint64_t> images;
-    for (uint64_t r = 0; r < n; ++r) {
-      EXPECT_EQ(map.source_row(map.output_row(r)), r) << head_rows;
-      EXPECT_EQ(map.output_row(map.source_row(r)), r) << head_rows;
-      images.push_back(map.output_row(r));
-    }
-    std::sort(images.begin(), images.end());
-    std::vector<uint64_t> all(n);
-    std::iota(all.begin(), all.end(), uint64_t{0});
-    EXPECT_EQ(images, all) << "a permutation, head_rows " << head_rows;
-  }
-}
-
 TEST(SourceRows, OpsOnValues) {
   std::vector<float> values = {0, 1, -2, std::log(3.0f)};
   apply_op(ValueOp::kNone, values);

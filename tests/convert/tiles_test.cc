@@ -28,13 +28,13 @@ Pass read_all(const SmallPlan& small, const Ledger& ledger, uint64_t tile_elems,
     EXPECT_EQ(tile.raw.size(), tile.extent.bytes);
     const std::string raw(reinterpret_cast<const char*>(tile.raw.data()), tile.raw.size());
     EXPECT_EQ(raw, small.shard_bytes(tile.shard).substr(tile.extent.file_offset, tile.extent.bytes));
-    if (tile.hashed) pass.hashed[tile.shard] += raw;
+    if (tile.hashed) pass.hashed[tile.shard] += raw.substr(tile.hash_from);
     if (tile.last_of_shard) ++pass.ends[tile.shard];
     pass.largest_raw = std::max<uint64_t>(pass.largest_raw, tile.raw.size());
     if (!tile.encoded) continue;
     const PlannedTensor& t = plan.tensors[tile.tensor];
     EXPECT_EQ(tile.raw.size(), tile.rows * t.row_elems() * info(plan.sources[tile.source].codes.dtype).bytes);
-    const uint64_t group = std::max(1u, t.row_map.head_rows);
+    const uint64_t group = t.row_map.group_rows();
     EXPECT_EQ(tile.first_row % group, 0u);
     EXPECT_EQ(tile.rows % group, 0u);
     EXPECT_TRUE(tile.rows * t.row_elems() <= tile_elems || tile.rows == group) << tile.rows;
