@@ -8,6 +8,7 @@
 #include <toml++/toml.h>
 
 #include "convert/nearest.h"
+#include "convert/recipes/file_types.h"
 #include "formats/error.h"
 #include "formats/file.h"
 #include "quant/codecs.h"
@@ -29,12 +30,11 @@ struct ConverterPreset {
   std::optional<GgmlType> type;
   std::string_view description;
 };
-const std::array<ConverterPreset, 5> kConverterPresets = {{
+const std::array<ConverterPreset, 4> kConverterPresets = {{
     {"auto", std::nullopt, "what llama.cpp's converter does by default: 16-bit sources kept"},
     {"F32", GgmlType::F32, "llama.cpp's converter with --outtype f32"},
     {"F16", GgmlType::F16, "llama.cpp's converter with --outtype f16"},
     {"BF16", GgmlType::BF16, "llama.cpp's converter with --outtype bf16"},
-    {"Q8_0", GgmlType::Q8_0, "llama.cpp's converter with --outtype q8_0"},
 }};
 
 bool same_word(std::string_view a, std::string_view b) {
@@ -230,6 +230,7 @@ Recipe parse_recipe(std::string_view text, std::string_view where) {
 std::vector<std::string> recipe_names() {
   std::vector<std::string> names;
   for (const ConverterPreset& preset : kConverterPresets) names.emplace_back(preset.name);
+  for (const FileType& file_type : file_types()) names.emplace_back(file_type.name);
   for (const ShippedRecipe& recipe : shipped_recipes()) names.emplace_back(recipe.name);
   return names;
 }
@@ -242,6 +243,14 @@ Recipe load_recipe(std::string_view choice) {
     recipe.description = preset.description;
     recipe.kind = Recipe::Kind::kConverter;
     recipe.converter_type = preset.type;
+    return recipe;
+  }
+  if (const FileType* file_type = find_file_type(choice)) {
+    Recipe recipe;
+    recipe.name = file_type->name;
+    recipe.description = "the types that llama-quantize picks, mostly " + std::string(name(file_type->type));
+    recipe.kind = Recipe::Kind::kFileType;
+    recipe.file_type = file_type;
     return recipe;
   }
   for (const ShippedRecipe& shipped : shipped_recipes()) {

@@ -2,7 +2,8 @@
 //
 // A rule is a pure function of a tensor's name, class, shape, layer, rank within its class, and facts of the model; nothing
 // depends on the order of visits. Recipes come from TOML (docs/recipes.md has the format), from the presets that copy llama.cpp's
-// converter (auto, F32, F16, BF16, Q8_0), and from -t options, which stand before a recipe's own rules.
+// converter (auto, F32, F16, BF16), from llama.cpp's file types (Q4_K_M; convert/recipes/file_types.h), and from -t options,
+// which stand before a recipe's own rules.
 #pragma once
 
 #include <array>
@@ -19,6 +20,8 @@
 #include "formats/ggml_type.h"
 
 namespace ggufmill {
+
+struct FileType;
 
 // What a rule may ask of a tensor.
 struct TensorFacts {
@@ -64,9 +67,11 @@ struct Recipe {
   std::string description;
   std::vector<std::string> architectures;  // general.architecture values for which it may be the default; empty: never
   std::vector<Rule> rules;
-  // Set for the presets that copy llama.cpp's converter: one type for all that is not F32 (none: auto), and its fallback.
-  enum class Kind { kRules, kConverter } kind = Kind::kRules;
+  // Presets have no rules here. kConverter copies llama.cpp's converter: one type for all that is not F32 (none: auto), and its
+  // fallback. kFileType has the rules of a file type.
+  enum class Kind { kRules, kConverter, kFileType } kind = Kind::kRules;
   std::optional<GgmlType> converter_type;
+  const FileType* file_type = nullptr;
 };
 
 // Throws Error kUsage naming file, line and reason.
@@ -79,7 +84,7 @@ struct ShippedRecipe {
 // The recipes built into the program, in order of preference as defaults.
 std::span<const ShippedRecipe> shipped_recipes();
 
-// `choice` is a path to a TOML file, the name of a shipped recipe or a converter preset (any case). kUsage with the nearest name
+// `choice` is a path to a TOML file, or the name of a shipped recipe or a preset (any case). kUsage with the nearest name
 // otherwise.
 Recipe load_recipe(std::string_view choice);
 // Names of every preset and shipped recipe.

@@ -8,6 +8,7 @@
 #include <optional>
 #include <tuple>
 
+#include "convert/recipes/file_types.h"
 #include "convert/scale_tensors.h"
 #include "formats/error.h"
 #include "quant/codecs.h"
@@ -81,14 +82,16 @@ class Chooser {
         rule_hits_(type_rules_.size(), 0) {
     facts_.resize(model.tensors.size());
     fill_facts(options.has_imatrix);
-    if (recipe.kind == Recipe::Kind::kConverter) converter_type_ = recipe.converter_type.value_or(guess_auto_type(checkpoint));
+    if (recipe.kind != Recipe::Kind::kRules) converter_type_ = recipe.converter_type.value_or(guess_auto_type(checkpoint));
+    if (recipe.kind == Recipe::Kind::kFileType)
+      file_type_choices_ = choose_by_file_type(*recipe.file_type, model, options.has_imatrix);
   }
 
   std::vector<TypeChoice> choose() {
     std::vector<TypeChoice> choices;
     for (size_t i = 0; i < model_.tensors.size(); ++i) {
       const ModelTensor& tensor = model_.tensors[i];
-      TypeChoice choice = choose_one(tensor, facts_[i]);
+      TypeChoice choice = choose_one(i);
       choice.repack = choice.repack || (native_type(tensor) == choice.type && why_not_kept(tensor, choice.type).empty());
       choices.push_back(std::move(choice));
     }
@@ -131,21 +134,28 @@ class Chooser {
     }
   }
 
-  TypeChoice choose_one(const ModelTensor& tensor, const TensorFacts& facts) {
+  TypeChoice choose_one(size_t index) {
+    const ModelTensor& tensor = model_.tensors[index];
+    const TensorFacts& facts = facts_[index];
     const Rule* override_rule = nullptr;
     for (size_t i = 0; i < type_rules_.size(); ++i) {
       if (!type_rules_[i].matches(facts)) continue;
       ++rule_hits_[i];
       if (override_rule == nullptr) override_rule = &type_rules_[i];
     }
-    if (tensor.always_f32 || tensor.ne.size() < 2) {
+    const bool stays_f32 = tensor.always_f32 || tensor.ne.size() < 2;
+    if (override_rule == nullptr && !stays_f32) {
+      if (std::optional<TypeChoice> kept = by_source(tensor, facts)) return *kept;
+    }
+    const bool by_preset = override_rule == nullptr && recipe_.kind == Recipe::Kind::kFileType;
+    if (by_preset && file_type_choices_[index].wanted) return by_file_type(tensor, facts, file_type_choices_[index]);
+    if (stays_f32) {
       if (override_rule != nullptr && override_rule->types[0] != GgmlType::F32) ++overridden_f32_[override_rule->origin];
       return {GgmlType::F32, facts.tensor_class, "llama.cpp wants F32"};
     }
-    if (override_rule == nullptr) {
-      if (std::optional<TypeChoice> kept = by_source(tensor, facts)) return *kept;
-      if (recipe_.kind == Recipe::Kind::kConverter) return by_converter(tensor, facts);
-    }
+    if (by_preset)
+      return {converter_type_, facts.tensor_class, recipe_.name + ": llama-quantize keeps the converter's type", true};
+    if (override_rule == nullptr && recipe_.kind == Recipe::Kind::kConverter) return by_converter(tensor, facts);
     const Ruled ruled = override_rule != nullptr ? by_rule(tensor, facts, *override_rule) : by_recipe(tensor, facts);
     if (ruled.wanted) count_fallback(tensor, *ruled.wanted, ruled.choice.type);
     return ruled.choice;
@@ -215,6 +225,17 @@ class Chooser {
             recipe_.name + ": rows of " + std::to_string(tensor.row_elems()) + " are not whole blocks", true};
   }
 
+  TypeChoice by_file_type(const ModelTensor& tensor, const TensorFacts& facts, const FileTypeChoice& choice) {
+    std::string reason = recipe_.name + ": " + std::string(choice.reason);
+    if (choice.type != *choice.wanted) {
+      count_fallback(tensor, *choice.wanted, choice.type);
+      reason +=
+          "; rows of " + std::to_string(tensor.row_elems()) + " are not whole blocks of " + std::string(name(*choice.wanted));
+    }
+    if (choice.wants_imatrix && !facts.imatrix) ++without_imatrix_;
+    return {choice.type, facts.tensor_class, reason, recipe_.file_type->of_converter};
+  }
+
   // A tied embedding is the output matrix too: it gets the better of what the two classes would get.
   Ruled by_recipe(const ModelTensor& tensor, const TensorFacts& facts) const {
     const Ruled ruled = by_rule(tensor, facts, first_match(facts));
@@ -262,6 +283,12 @@ class Chooser {
     for (size_t i = 0; i < type_rules_.size(); ++i) {
       if (rule_hits_[i] == 0) warn(type_rules_[i].origin + ": matches no tensor");
     }
+    if (without_imatrix_ > 0) {
+      warn("recipe " + recipe_.name + ": " + std::to_string(without_imatrix_) +
+           (without_imatrix_ == 1 ? " tensor has a type" : " tensors have types") +
+           " that llama-quantize refuses to write without an importance matrix: written all the same, --imatrix FILE lowers the "
+           "error");
+    }
     for (const auto& [origin, n] : overridden_f32_) {
       warn(origin + ": " + std::to_string(n) + " of its tensors stay F32, as llama.cpp wants them");
     }
@@ -304,6 +331,8 @@ class Chooser {
   std::map<std::string, uint64_t> overridden_f32_;
   std::map<std::pair<GgmlType, std::string>, std::vector<std::string>> not_kept_;  // type and reason: tensors
   GgmlType converter_type_ = GgmlType::BF16;
+  std::vector<FileTypeChoice> file_type_choices_;  // of a preset that is a file type
+  uint64_t without_imatrix_ = 0;
 };
 
 // Whether every class-experts tensor (ffn, in a model without experts) gets one of its rule's own types.
@@ -336,12 +365,12 @@ Recipe default_recipe(const Model& model) {
     if (std::ranges::find(recipe.architectures, model.architecture) == recipe.architectures.end()) continue;
     if (expert_types_divide(model, recipe)) return recipe;
   }
-  throw Error(Exit::kUsage, "architecture " + printable(model.architecture) + ": no shipped recipe fits",
-              "give one with -r, such as -r Q8_0");
+  return load_recipe("Q4_K_M");
 }
 
 uint32_t file_type_of(const Checkpoint& checkpoint, const Model& model, const Recipe& recipe,
                       const std::vector<TypeChoice>& choices) {
+  if (recipe.kind == Recipe::Kind::kFileType) return recipe.file_type->number;
   std::map<GgmlType, uint64_t> bytes;
   for (size_t i = 0; i < choices.size(); ++i) {
     bytes[choices[i].type] += *tensor_bytes(choices[i].type, model.tensors[i].row_elems(), model.tensors[i].rows());

@@ -1,5 +1,6 @@
 // Which type each tensor of a model gets, and why: -t rules, then the recipe's, then the fallbacks for rows that a block does not
-// divide. What llama.cpp wants in F32 ignores every rule.
+// divide. What llama.cpp wants in F32 ignores every rule; of that, a preset that is a file type quantizes what llama-quantize
+// does.
 #pragma once
 
 #include <set>
@@ -31,15 +32,16 @@ struct TypeOptions {
 };
 
 // One choice per tensor of `model`, in its order; `weights` are its sources with their scales read. Findings: fallbacks with
-// their cost in bytes, blocks that cannot be kept, -t rules that match nothing or name a tensor that stays F32. Throws kUsage
-// where no rule of the recipe matches a tensor or a type cannot be encoded.
+// their cost in bytes, blocks that cannot be kept, -t rules that match nothing or name a tensor that stays F32, file types that
+// llama-quantize refuses without an importance matrix. Throws kUsage where no rule of the recipe matches a tensor or a type cannot
+// be encoded.
 std::vector<TypeChoice> choose_types(const Checkpoint& checkpoint, const Model& model, std::span<const Weight> weights,
                                      const Recipe& recipe, const TypeOptions& options, std::vector<Finding>& findings);
 
-// The first shipped recipe for the model's architecture whose expert types divide the rows. kUsage where there is none.
+// The first shipped recipe for the model's architecture whose expert types divide the rows, else Q4_K_M.
 Recipe default_recipe(const Model& model);
 
-// general.file_type: llama.cpp's number for a converter preset, or of the type that holds most bytes.
+// general.file_type: llama.cpp's number for a preset, or of the type that holds most bytes.
 uint32_t file_type_of(const Checkpoint& checkpoint, const Model& model, const Recipe& recipe,
                       const std::vector<TypeChoice>& choices);
 

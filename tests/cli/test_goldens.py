@@ -18,9 +18,9 @@ FLAGS = {
 
 
 def cases():
-    for manifest in sorted(DATA.glob("goldens/*/golden*.json")):
-        checkpoint = next(p.parent for p in manifest.parent.glob("*/config.json"))
-        yield pytest.param(checkpoint, manifest, id=f"{manifest.parent.name}/{manifest.stem}")
+    for checkpoint in sorted(p.parent for p in DATA.glob("goldens/*/*/config.json")):
+        for manifest in sorted(checkpoint.parent.glob("golden*.json")):
+            yield pytest.param(checkpoint, manifest, id=f"{manifest.parent.name}/{manifest.stem}")
     yield pytest.param(MINI, DATA / "mini-eval" / "golden.json", id="mini/golden")
 
 

@@ -120,12 +120,22 @@ TEST(Recipe, ShippedOnesParseUnderTheirName) {
 
 TEST(Recipe, ConverterPresetsInAnyCase) {
   EXPECT_EQ(load_recipe("AUTO").converter_type, std::nullopt);
-  EXPECT_EQ(load_recipe("q8_0").converter_type, GgmlType::Q8_0);
+  EXPECT_EQ(load_recipe("f16").converter_type, GgmlType::F16);
   EXPECT_EQ(load_recipe("bf16").name, "BF16");
-  for (const char* name : {"auto", "F32", "F16", "BF16", "Q8_0"}) {
+  for (const char* name : {"auto", "F32", "F16", "BF16"}) {
     EXPECT_EQ(load_recipe(name).kind, Recipe::Kind::kConverter) << name;
     EXPECT_NE(std::ranges::count(recipe_names(), name), 0) << name;
   }
+}
+
+TEST(Recipe, FileTypesOfLlamaCppInAnyCase) {
+  for (const char* name : {"Q4_K_M", "Q8_0", "IQ1_S", "MXFP4_MOE", "TQ2_0", "Q2_0"}) {
+    EXPECT_EQ(load_recipe(name).kind, Recipe::Kind::kFileType) << name;
+    EXPECT_NE(std::ranges::count(recipe_names(), name), 0) << name;
+  }
+  EXPECT_EQ(load_recipe("iq3_xs").name, "IQ3_XS");
+  EXPECT_EQ(load_recipe("q4_k").name, "Q4_K_M");
+  EXPECT_EQ(error_of([] { load_recipe("Q4_KM"); }).hint(), "did you mean Q4_K_M?");
 }
 
 TEST(Recipe, FromAFile) {

@@ -188,10 +188,44 @@ TEST(TypeChoice, ConverterPresets) {
   model.tensors = {tensor("output.weight", {64, 10}), tensor("odd.weight", {40, 10})};
   EXPECT_EQ(choose(model, load_recipe("auto")).type("output.weight"), "BF16") << "the source's own type";
   EXPECT_EQ(choose(model, load_recipe("F32")).type("odd.weight"), "F32");
-  const Chosen q8 = choose(model, load_recipe("Q8_0"));
-  EXPECT_EQ(q8.type("output.weight"), "Q8_0");
-  EXPECT_EQ(q8.type("odd.weight"), "F16");
-  EXPECT_EQ(q8.by_name.at("odd.weight").reason, "Q8_0: rows of 40 are not whole blocks");
+}
+
+TEST(TypeChoice, FileTypesOfLlamaCpp) {
+  Model model;
+  model.tensors = {tensor("output.weight", {512, 10}),
+                   tensor("blk.0.attn_k.weight", {512, 10}),
+                   tensor("blk.0.attn_q.weight", {40, 10}),
+                   tensor("blk.0.ffn_gate_inp.weight", {512, 4}),
+                   tensor("blk.0.indexer.proj.weight", {512, 4}),
+                   tensor("blk.0.attn_norm.weight", {512})};
+  model.tensors[4].always_f32 = true;  // by llama.cpp's converter: its quantizer does not know
+  const Chosen chosen = choose(model, load_recipe("iq2_xs"));
+  EXPECT_EQ(chosen.type("output.weight"), "Q5_K");
+  EXPECT_EQ(chosen.by_name.at("output.weight").reason, "IQ2_XS: every token's logits pass it");
+  EXPECT_EQ(chosen.type("blk.0.attn_k.weight"), "IQ2_XS");
+  EXPECT_EQ(chosen.by_name.at("blk.0.attn_k.weight").reason, "IQ2_XS: the file type's own type");
+  EXPECT_EQ(chosen.type("blk.0.attn_q.weight"), "F16");
+  EXPECT_EQ(chosen.by_name.at("blk.0.attn_q.weight").reason,
+            "IQ2_XS: the file type's own type; rows of 40 are not whole blocks of IQ2_XS");
+  EXPECT_EQ(chosen.type("blk.0.indexer.proj.weight"), "IQ2_XS");
+  EXPECT_EQ(chosen.type("blk.0.attn_norm.weight"), "F32");
+  ASSERT_EQ(chosen.findings.size(), 3u);
+  EXPECT_TRUE(chosen.findings[1].message.starts_with("1 tensor with rows of 40: IQ2_XS becomes F16"))
+      << chosen.findings[1].message;
+  EXPECT_EQ(
+      chosen.findings[2].message,
+      "recipe IQ2_XS: 2 tensors have types that llama-quantize refuses to write without an importance matrix: written all the "
+      "same, --imatrix FILE lowers the error");
+  EXPECT_EQ(choose(model, load_recipe("IQ2_XS"), {"attn=Q4_0"}).type("blk.0.attn_k.weight"), "Q4_0");
+}
+
+TEST(TypeChoice, RouterThatTheConverterDoesNotKnowKeepsItsType) {
+  Model model;
+  model.tensors = {tensor("output.weight", {512, 10}), tensor("blk.3.ffn_gate_inp.weight", {512, 4})};
+  model.tensors[1].always_f32 = false;  // in an MTP block
+  const Chosen chosen = choose(model, load_recipe("Q4_K_M"));
+  EXPECT_EQ(chosen.type("blk.3.ffn_gate_inp.weight"), "BF16");
+  EXPECT_EQ(chosen.by_name.at("blk.3.ffn_gate_inp.weight").reason, "Q4_K_M: llama-quantize keeps the converter's type");
 }
 
 TEST(TypeChoice, Mistakes) {
@@ -212,10 +246,10 @@ TEST(DefaultRecipe, IsTheFirstWhoseExpertTypesDivideTheRows) {
   EXPECT_EQ(default_recipe(dense).name, "nemotron3-4bit");
 }
 
-TEST(DefaultRecipe, NoneForAnUnknownFamily) {
+TEST(DefaultRecipe, Q4KMForFamiliesWithoutOneOfTheirOwn) {
   Model model = moe_model(2048, 5120);
   model.architecture = "other";
-  expect_error(Exit::kUsage, "architecture other: no shipped recipe fits", [&] { default_recipe(model); });
+  EXPECT_EQ(default_recipe(model).name, "Q4_K_M");
 }
 
 TEST(FileType, OfThePresetOrOfMostBytes) {
@@ -228,6 +262,8 @@ TEST(FileType, OfThePresetOrOfMostBytes) {
   EXPECT_EQ(number(load_recipe("F32")), 0u);
   EXPECT_EQ(number(load_recipe("F16")), 1u);
   EXPECT_EQ(number(load_recipe("Q8_0")), 7u);
+  EXPECT_EQ(number(load_recipe("Q3_K_L")), 13u);
+  EXPECT_EQ(number(load_recipe("MXFP4_MOE")), 38u);
   EXPECT_EQ(number(load_recipe("nemotron3-3bit")), 26u) << "IQ3_S: the down projections hold most bytes here";
   EXPECT_EQ(number(all_of("Q4_K")), 15u);
 }
