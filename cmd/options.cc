@@ -238,7 +238,8 @@ class OptionTree {
     CLI::App* list = command(*recipe, "list", "the recipes that ship with the program", "  ggufmill recipe list\n",
                              [this] { return run_recipe_list(recipe_json_); });
     list->add_flag("--json", recipe_json_, "JSON on stdout");
-    CLI::App* show = command(*recipe, "show", "the text of a recipe", "  ggufmill recipe show NAME > mine.toml\n",
+    CLI::App* show = command(*recipe, "show", "the text of a recipe",
+                             "  ggufmill recipe show Q4_K_M\n  ggufmill recipe show NAME > mine.toml\n",
                              [this] { return run_recipe_show(recipe_name_); });
     show->add_option("NAME", recipe_name_)->required();
     CLI::App* check =

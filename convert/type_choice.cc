@@ -27,7 +27,7 @@ constexpr auto kFileTypes = std::to_array<FileTypeRow>({
     {GgmlType::Q5_K, 17},  {GgmlType::Q6_K, 18},   {GgmlType::IQ2_XXS, 19}, {GgmlType::IQ2_XS, 20}, {GgmlType::IQ3_XXS, 23},
     {GgmlType::IQ1_S, 24}, {GgmlType::IQ4_NL, 25}, {GgmlType::IQ3_S, 26},   {GgmlType::IQ2_S, 28},  {GgmlType::IQ4_XS, 30},
     {GgmlType::IQ1_M, 31}, {GgmlType::BF16, 32},   {GgmlType::TQ1_0, 36},   {GgmlType::TQ2_0, 37},  {GgmlType::MXFP4, 38},
-    {GgmlType::NVFP4, 39},
+    {GgmlType::NVFP4, 39}, {GgmlType::Q1_0, 40},   {GgmlType::Q2_0, 41},
 });
 
 bool divides(GgmlType type, uint64_t row_elems) { return row_elems % info(type).block_elems == 0; }

@@ -266,6 +266,7 @@ TEST(FileType, OfThePresetOrOfMostBytes) {
   EXPECT_EQ(number(load_recipe("MXFP4_MOE")), 38u);
   EXPECT_EQ(number(load_recipe("nemotron3-3bit")), 26u) << "IQ3_S: the down projections hold most bytes here";
   EXPECT_EQ(number(all_of("Q4_K")), 15u);
+  EXPECT_EQ(number(all_of("Q2_0")), 41u);
 }
 
 }  // namespace
