@@ -21,6 +21,7 @@ ModelOptions model_options(const JobOptions& options) {
   if (options.no_mtp) out.mtp = MtpMode::kLeaveOut;
   if (options.mtp_only) out.mtp = MtpMode::kOnly;
   out.vocab_only = options.vocab_only;
+  out.pre_tokenizer = options.pre_tokenizer;
   return out;
 }
 

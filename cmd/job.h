@@ -32,6 +32,7 @@ struct JobOptions {
   bool no_split = false;
   std::vector<std::string> metadata;
   bool vocab_only = false;
+  std::string pre_tokenizer;
   bool no_mtp = false;
   bool mtp_only = false;
   bool no_source_hash = false;

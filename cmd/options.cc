@@ -146,6 +146,8 @@ class OptionTree {
     c.add_flag("--no-split", o.no_split, "one file whatever its size");
     c.add_option("--metadata", o.metadata, "KEY=TYPE:VALUE, overrides or adds metadata; repeatable")->allow_extra_args(false);
     c.add_flag("--vocab-only", o.vocab_only, "header and tokenizer only");
+    c.add_option("--pre", o.pre_tokenizer, "NAME of llama.cpp's pre-tokenizer, instead of what tokenizer.json shows")
+        ->check(kNotEmpty);
     c.add_flag("--no-mtp", o.no_mtp, "leave the multi-token-prediction block out");
     c.add_flag("--mtp-only", o.mtp_only, "only the multi-token-prediction block and what it shares");
     c.add_flag("--no-source-hash", o.no_source_hash, "do not compute the source files' SHA-256 along the way");

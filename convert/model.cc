@@ -36,12 +36,14 @@ uint64_t ModelTensor::rows() const {
 uint64_t ModelTensor::elems() const { return ne[0] * rows(); }
 
 Model describe_model(const Checkpoint& checkpoint, const ModelOptions& options) {
+  if (!options.pre_tokenizer.empty()) check_pre_tokenizer_name(options.pre_tokenizer);
   const std::filesystem::path config_path = checkpoint.file("config.json");
   if (!checkpoint.has_file("config.json"))
     throw Error(Exit::kBadInput, config_path.string() + ": missing: the model is described there");
   const Config config(JsonDocument::load(config_path, kMaxConfigBytes));
   const Architecture& architecture = find_architecture(config);
   ArchDescription description = architecture.describe(config, options);
+  description.tokenizer.given_pre_tokenizer = options.pre_tokenizer;
 
   Model model;
   model.architecture = description.gguf_name;

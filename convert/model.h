@@ -22,6 +22,7 @@ enum class MtpMode { kInclude, kLeaveOut, kOnly };
 struct ModelOptions {
   MtpMode mtp = MtpMode::kInclude;
   bool vocab_only = false;
+  std::string pre_tokenizer = {};  // tokenizer.ggml.pre instead of what tokenizer.json shows; "" : none given
 };
 
 // The closed set of value transforms, applied in f32 to the decoded source value.
@@ -73,8 +74,9 @@ struct Model {
   bool tied_output = false;  // no output.weight: token_embd serves as both
 };
 
-// Throws kBadInput: unknown architecture (with the nearest known), missing or contradicting config fields, tensors that no rule
-// knows, that are missing or have another shape: all of them are named in one error.
+// Throws kUsage for an unknown name of a pre-tokenizer, kBadInput: unknown architecture (with the nearest known), missing or
+// contradicting config fields, tensors that no rule knows, that are missing or have another shape: all of them are named in one
+// error.
 Model describe_model(const Checkpoint& checkpoint, const ModelOptions& options);
 
 }  // namespace ggufmill

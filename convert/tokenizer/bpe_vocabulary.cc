@@ -1,26 +1,21 @@
-// The vocabulary of a byte-level BPE tokenizer.json: tokens by id, their types, merges.
+// The vocabulary of tokenizer.json's BPE: tokens by id, their types, merges.
 //
 //   {"model": {"type": "BPE", "vocab": {"TOKEN": ID, ...}, "merges": [["A", "B"], ...] or ["A B", ...]},
 //    "added_tokens": [{"id": 0, "content": "<unk>", "special": true, "normalized": false, ...}, ...], "decoder": ...}
 //
-// Token texts stay in GPT-2's byte alphabet, but those of added tokens with "normalized": false are what decode(encode(text))
-// gives. Holes become [PAD<id>]. Ids are taken as they are written (Hugging Face's library renumbers added tokens behind a gap).
-// Source: llama.cpp b10573, conversion/base.py get_vocab_base, gguf-py/gguf/vocab.py; tokenizers 0.22 decoders/byte_level.
+// Byte-level: token texts stay in GPT-2's byte alphabet, but those of added tokens with "normalized": false are what
+// decode(encode(text)) gives. Holes become [PAD<id>]. Ids are taken as they are written (Hugging Face's library renumbers added
+// tokens behind a gap). Source: llama.cpp b10573, conversion/base.py get_vocab_base, gguf-py/gguf/vocab.py; tokenizers 0.22
+// decoders/byte_level.
+#include "convert/tokenizer/bpe_vocabulary.h"
+
 #include <string>
 #include <unordered_map>
-
-#include "convert/tokenizer/tokenizer.h"
 
 namespace ggufmill {
 namespace {
 
 using simdjson::dom::element;
-
-struct AddedToken {
-  uint64_t id = 0;
-  std::string_view content;
-  bool special = false, normalized = false;
-};
 
 uint64_t checked_id(const JsonDocument& json, element value, std::string_view content, uint64_t n_tokens) {
   int64_t id = -1;
@@ -51,48 +46,20 @@ std::vector<AddedToken> read_added_tokens(const JsonDocument& json, uint64_t n_t
   return added;
 }
 
-void check_model(const JsonDocument& json, element model) {
-  const auto type = json_string(model, "type");
-  if (!type || *type != "BPE")
-    throw bad_tokenizer(json, "model.type: found \"" + printable(type.value_or("")) + "\", expected BPE");
-  if (json_bool(model, "byte_fallback").value_or(false))
-    throw bad_tokenizer(json, "model.byte_fallback: found true, expected byte-level BPE");
-  for (const std::string_view field : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    if (!json_string(model, field).value_or("").empty())
-      throw bad_tokenizer(json, "model." + std::string(field) + ": not empty, expected byte-level BPE");
-  }
-  const auto decoder = json_find(json.root(), "decoder");
-  if (!decoder || json_string(*decoder, "type") != "ByteLevel") throw bad_tokenizer(json, "decoder.type: expected ByteLevel");
-}
-
-bool looks_special(std::string_view token) {
-  if (token == "<pad>" || token == "<mask>" || token == "<2mass>" || token == "[@BOS@]") return true;
-  return (token.starts_with("<|") && token.ends_with("|>")) || (token.starts_with("<\uFF5C") && token.ends_with("\uFF5C>")) ||
-         (token.starts_with("<unused") && token.ends_with(">"));
-}
-
-// U+2581, which sentencepiece writes for a space, becomes a space.
-std::string with_spaces(std::string token) {
-  constexpr std::string_view kMark = "\u2581";
-  for (size_t at = token.find(kMark); at != std::string::npos; at = token.find(kMark, at + 1))
-    token.replace(at, kMark.size(), 1, ' ');
-  return token;
-}
-
-void place_added(const JsonDocument& json, const AddedToken& added, BpeVocabulary& out) {
-  std::string& token = out.tokens[added.id];
-  int32_t& type = out.types[added.id];
-  if (type != 0 && (type != static_cast<int32_t>(TokenType::kNormal) || token != added.content)) {
+void place_added(const JsonDocument& json, const AddedToken& added, std::string (*unnormalized)(std::string_view),
+                 Vocabulary& out) {
+  const std::string& token = out.tokens[added.id];
+  const bool same = out.types[added.id] == static_cast<int32_t>(TokenType::kNormal) && token == added.content;
+  if (out.has(added.id) && !same) {
     throw bad_tokenizer(json, "token id " + std::to_string(added.id) + " is both \"" + printable(token, 60) + "\" and \"" +
                                   printable(added.content, 60) + "\"");
   }
-  token = added.normalized ? std::string(added.content) : byte_level_decoded(added.content);
-  const bool control = added.special || looks_special(token);
-  if (!control) token = with_spaces(std::move(token));
-  type = static_cast<int32_t>(control ? TokenType::kControl : TokenType::kUserDefined);
+  std::string text = added.normalized ? std::string(added.content) : unnormalized(added.content);
+  const TokenType type = added_token_type(text, added.special);
+  out.set(added.id, std::move(text), type);
 }
 
-void place_vocabulary(const JsonDocument& json, element model, const std::vector<AddedToken>& added, BpeVocabulary& out) {
+void place_vocabulary(const JsonDocument& json, element model, const std::vector<AddedToken>& added, Vocabulary& out) {
   std::unordered_map<std::string_view, uint64_t> added_ids;
   for (const AddedToken& token : added) added_ids.emplace(token.content, token.id);
   simdjson::dom::object vocab;
@@ -100,7 +67,7 @@ void place_vocabulary(const JsonDocument& json, element model, const std::vector
   if (!found || found->get_object().get(vocab)) throw bad_tokenizer(json, "model.vocab: missing or not an object");
   for (const auto& [content, value] : vocab) {
     const uint64_t id = checked_id(json, value, content, out.tokens.size());
-    if (out.types[id] != 0) {
+    if (out.has(id)) {
       throw bad_tokenizer(json, "token id " + std::to_string(id) + " is both \"" + printable(out.tokens[id], 60) + "\" and \"" +
                                     printable(content, 60) + "\"");
     }
@@ -108,8 +75,7 @@ void place_vocabulary(const JsonDocument& json, element model, const std::vector
       throw bad_tokenizer(json, "token \"" + printable(content, 60) + "\" has two ids: " + std::to_string(id) + " and " +
                                     std::to_string(same->second));
     }
-    out.tokens[id] = content;
-    out.types[id] = static_cast<int32_t>(TokenType::kNormal);
+    out.set(id, std::string(content), TokenType::kNormal);
   }
 }
 
@@ -123,9 +89,33 @@ void append_part(std::string& merge, std::string_view part) {
   }
 }
 
-std::vector<std::string> read_merges(const JsonDocument& json, element model) {
+}  // namespace
+
+element bpe_model(const JsonDocument& json) {
+  const auto model = json_find(json.root(), "model");
+  if (!model) throw bad_tokenizer(json, "model: missing");
+  const auto type = json_string(*model, "type");
+  if (!type || *type != "BPE")
+    throw bad_tokenizer(json, "model.type: found \"" + printable(type.value_or("")) + "\", expected BPE");
+  for (const std::string_view field : {"continuing_subword_prefix", "end_of_word_suffix"}) {
+    if (!json_string(*model, field).value_or("").empty())
+      throw bad_tokenizer(json, "model." + std::string(field) + ": not empty, which GGUF cannot hold");
+  }
+  return *model;
+}
+
+Vocabulary read_bpe_tokens(const JsonDocument& json, uint64_t n_tokens, std::string (*unnormalized)(std::string_view)) {
+  Vocabulary out(n_tokens);
+  const std::vector<AddedToken> added = read_added_tokens(json, n_tokens);
+  place_vocabulary(json, bpe_model(json), added, out);
+  for (const AddedToken& token : added) place_added(json, token, unnormalized, out);
+  out.fill_holes();
+  return out;
+}
+
+std::vector<std::string> read_bpe_merges(const JsonDocument& json) {
   simdjson::dom::array list;
-  const auto found = json_find(model, "merges");
+  const auto found = json_find(bpe_model(json), "merges");
   if (!found || found->get_array().get(list) || list.begin() == list.end())
     throw bad_tokenizer(json, "model.merges: missing or empty");
   std::vector<std::string> merges;
@@ -152,24 +142,13 @@ std::vector<std::string> read_merges(const JsonDocument& json, element model) {
   return merges;
 }
 
-}  // namespace
-
-BpeVocabulary read_bpe_vocabulary(const JsonDocument& json, uint64_t n_tokens) {
-  const auto model = json_find(json.root(), "model");
-  if (!model) throw bad_tokenizer(json, "model: missing");
-  check_model(json, *model);
-  BpeVocabulary out;
-  out.tokens.resize(n_tokens);
-  out.types.resize(n_tokens);  // 0: no token yet
-  const std::vector<AddedToken> added = read_added_tokens(json, n_tokens);
-  place_vocabulary(json, *model, added, out);
-  for (const AddedToken& token : added) place_added(json, token, out);
-  for (uint64_t id = 0; id < n_tokens; ++id) {
-    if (out.types[id] != 0) continue;
-    out.tokens[id].append("[PAD").append(std::to_string(id)).append("]");
-    out.types[id] = static_cast<int32_t>(TokenType::kUnused);
-  }
-  out.merges = read_merges(json, *model);
+Vocabulary read_byte_level_vocabulary(const JsonDocument& json, uint64_t n_tokens) {
+  if (json_bool(bpe_model(json), "byte_fallback").value_or(false))
+    throw bad_tokenizer(json, "model.byte_fallback: found true, expected byte-level BPE");
+  const auto decoder = json_find(json.root(), "decoder");
+  if (!decoder || json_string(*decoder, "type") != "ByteLevel") throw bad_tokenizer(json, "decoder.type: expected ByteLevel");
+  Vocabulary out = read_bpe_tokens(json, n_tokens, byte_level_decoded);
+  out.merges = read_bpe_merges(json);
   return out;
 }
 

@@ -2,6 +2,7 @@
 //
 // Bytes 33..126, 161..172 and 174..255 are themselves as code points; the other 68, in order, are U+0100 onwards: space (32) is
 // the 33rd of them, U+0120. Source: openai/gpt-2 encoder.py bytes_to_unicode; tokenizers pre_tokenizers/byte_level.rs.
+#include <algorithm>
 #include <array>
 
 #include "convert/tokenizer/tokenizer.h"
@@ -64,7 +65,27 @@ std::string with_replacement_characters(std::string_view bytes) {
   return text;
 }
 
+void append_code_point(std::string& text, uint32_t code) {  // of two bytes at most
+  if (code < 0x80) {
+    text += static_cast<char>(code);
+  } else {
+    text += static_cast<char>(0xC0 | code >> 6);
+    text += static_cast<char>(0x80 | (code & 0x3F));
+  }
+}
+
 }  // namespace
+
+std::string byte_level_encoded(std::string_view bytes) {
+  static constexpr std::array<uint8_t, kShifted> kBytes = shifted_bytes();
+  std::string text;
+  for (const char c : bytes) {
+    const auto byte = static_cast<unsigned char>(c);
+    const auto shifted = std::lower_bound(kBytes.begin(), kBytes.end(), byte) - kBytes.begin();
+    append_code_point(text, is_itself(byte) ? byte : kFirstShifted + static_cast<uint32_t>(shifted));
+  }
+  return text;
+}
 
 std::string byte_level_decoded(std::string_view token) {
   static constexpr std::array<uint8_t, kShifted> kBytes = shifted_bytes();

@@ -1,14 +1,13 @@
 // Ids of special tokens (BOS, EOS, ...) and whether BOS, EOS and SEP are added to a prompt.
 //
 // Ids: the text of `<kind>_token` in tokenizer_config.json, looked up in tokenizer.json's added_tokens; where that fails,
-// `<kind>_token_id` of config.json, integers only. The first hit wins. So an instruct model's EOS is the end of a turn, although
-// config.json names the end of text. Flags: `add_<kind>_token` of tokenizer_config.json; else what the TemplateProcessing of
-// tokenizer.json puts around a text. The reading of templates is llama.cpp's (b10573, gguf-py/gguf/vocab.py,
-// _try_load_from_tokenizer_json), with its oddities: a token given as an object there ({"content": ...}) equals no token of the
-// template, and another last token than EOS renames EOS to EOT.
+// `<kind>_token_id` of config.json or its text_config, integers only. The first hit wins. So an instruct model's EOS is the end
+// of a turn, although config.json names the end of text. Flags: `add_<kind>_token` of tokenizer_config.json; else what the
+// TemplateProcessing of tokenizer.json puts around a text. The reading of templates is llama.cpp's (b10573,
+// gguf-py/gguf/vocab.py, _try_load_from_tokenizer_json), with its oddities: a token given as an object there ({"content": ...})
+// equals no token of the template, and another last token than EOS renames EOS to EOT.
 #include <algorithm>
 #include <map>
-#include <unordered_map>
 
 #include "convert/arch/config.h"
 #include "convert/tokenizer/tokenizer.h"
@@ -28,24 +27,20 @@ struct TokenEntry {
 
 class SpecialTokenReader {
  public:
-  SpecialTokenReader(const JsonDocument& tokenizer, const JsonDocument* tokenizer_config)
-      : tokenizer_(tokenizer), config_(tokenizer_config) {
+  explicit SpecialTokenReader(const SpecialTokenSources& sources)
+      : sources_(sources), tokenizer_(sources.tokenizer), config_(sources.tokenizer_config) {
     if (config_ == nullptr) return;
     for (const std::string& kind : kinds_) read_entry(kind);
   }
 
-  SpecialTokens read(const Config& model, uint64_t n_tokens, std::vector<Finding>& findings) {
-    if (!entries_["bos"].given() && entries_["cls"].given()) entries_["bos"] = entries_["cls"];
-    if (!entries_["eos"].given() && entries_["sep"].given()) entries_["eos"] = entries_["sep"];
-    if (const auto post = json_find(tokenizer_.root(), "post_processor")) read_post_processor(*post);
-    if (config_ != nullptr) read_tokenizer_config();
-    read_model_config(model, findings);
-    for (const auto& [kind, id] : out_.ids) {
-      if (id >= n_tokens) {
-        throw bad_tokenizer(tokenizer_, "the " + kind + " token's id " + std::to_string(id) + " is beyond the " +
-                                            std::to_string(n_tokens) + " tokens of the model");
-      }
+  SpecialTokens read(const Config& model, std::vector<Finding>& findings) {
+    if (tokenizer_ != nullptr) {
+      if (!entries_["bos"].given() && entries_["cls"].given()) entries_["bos"] = entries_["cls"];
+      if (!entries_["eos"].given() && entries_["sep"].given()) entries_["eos"] = entries_["sep"];
+      if (const auto post = json_find(tokenizer_->root(), "post_processor")) read_post_processor(*post);
     }
+    if (config_ != nullptr) read_tokenizer_config(findings);
+    read_model_config(model, findings);
     return std::move(out_);
   }
 
@@ -73,11 +68,17 @@ class SpecialTokenReader {
     out_.add.emplace_back(kind, value);
   }
 
-  bool has_id(std::string_view kind) const {
-    for (const auto& [k, id] : out_.ids) {
-      if (k == kind) return true;
+  // The first id of a kind that lies among the tokens counts.
+  void set_id(const std::string& where, const std::string& kind, uint64_t id, std::vector<Finding>& findings) {
+    if (out_.has_id(kind)) return;
+    if (id < sources_.n_tokens) {
+      out_.ids.emplace_back(kind, static_cast<uint32_t>(id));
+      return;
     }
-    return false;
+    const std::string why = "the " + kind + " token's id " + std::to_string(id) + " is beyond the " +
+                            std::to_string(sources_.n_tokens) + " tokens of the model";
+    if (!sources_.skip_beyond) throw Error(Exit::kBadInput, where + ": " + why);
+    findings.push_back({Severity::kWarning, where, "", why + ": ignored"});
   }
 
   void read_post_processor(element post) {
@@ -91,7 +92,7 @@ class SpecialTokenReader {
     const std::string_view type = json_string(processor, "type").value_or("");
     if (type == "TemplateProcessing") return read_template(processor);
     if (type != "ByteLevel") {
-      throw bad_tokenizer(tokenizer_,
+      throw bad_tokenizer(*tokenizer_,
                           "post_processor: found \"" + printable(type) + "\", expected ByteLevel or TemplateProcessing");
     }
   }
@@ -165,42 +166,32 @@ class SpecialTokenReader {
     if (add && !entries_["sep"].given() && config_ != nullptr) entries_["sep"] = entries_["eos"];
   }
 
-  void read_tokenizer_config() {
-    std::unordered_map<std::string_view, int64_t> added;  // the first of equal texts
-    simdjson::dom::array list;
-    const auto found = json_find(tokenizer_.root(), "added_tokens");
-    if (found && !found->get_array().get(list)) {
-      for (const element entry : list) {
-        const auto content = json_string(entry, "content");
-        const auto id = json_int(entry, "id");
-        if (content && id) added.emplace(*content, *id);
-      }
-    }
+  void read_tokenizer_config(std::vector<Finding>& findings) {
     for (const std::string& kind : kinds_) {
       if (const auto flag = json_bool(config_->root(), "add_" + kind + "_token")) set_flag(kind, *flag);
-      const auto token = added.find(entries_[kind].content);
-      if (token != added.end() && !entries_[kind].content.empty())
-        out_.ids.emplace_back(kind, static_cast<uint32_t>(token->second));
+      if (tokenizer_ == nullptr || entries_[kind].content.empty()) continue;
+      if (const auto id = added_token_id(*tokenizer_, entries_[kind].content)) set_id(tokenizer_->where(), kind, *id, findings);
     }
   }
 
   void read_model_config(const Config& model, std::vector<Finding>& findings) {
     for (const std::string& kind : kinds_) {
       const std::string field = kind + "_token_id";
-      const auto id = json_int(model.root(), field);  // lists of ids are ignored
-      if (!id || has_id(kind)) continue;
+      const auto text_config = json_find(model.root(), "text_config");
+      const bool nested = text_config && !json_find(model.root(), field);
+      const auto id = json_int(nested ? *text_config : model.root(), field);  // lists of ids are ignored
+      if (!id || out_.has_id(kind)) continue;
       if (*id < 0) {
         findings.push_back(
             {Severity::kWarning, "config.json", "", "field \"" + field + "\" is " + std::to_string(*id) + ": ignored"});
         continue;
       }
-      if (*id > UINT32_MAX) throw model.bad_field(field, "found " + std::to_string(*id) + ", expected a token id");
-      out_.ids.emplace_back(kind, static_cast<uint32_t>(*id));
+      set_id(model.where(), kind, static_cast<uint64_t>(*id), findings);
     }
   }
 
-  const JsonDocument& tokenizer_;
-  const JsonDocument* config_;
+  SpecialTokenSources sources_;
+  const JsonDocument *tokenizer_, *config_;
   std::vector<std::string> kinds_ = {"bos", "eos", "unk", "sep", "pad", "cls", "mask"};
   std::map<std::string, TokenEntry> entries_;  // by kind
   SpecialTokens out_;
@@ -208,9 +199,23 @@ class SpecialTokenReader {
 
 }  // namespace
 
-SpecialTokens read_special_tokens(const JsonDocument& tokenizer, const JsonDocument* tokenizer_config, const Config& config,
-                                  uint64_t n_tokens, std::vector<Finding>& findings) {
-  return SpecialTokenReader(tokenizer, tokenizer_config).read(config, n_tokens, findings);
+bool SpecialTokens::has_id(std::string_view kind) const {
+  return std::any_of(ids.begin(), ids.end(), [&](const auto& entry) { return entry.first == kind; });
+}
+
+std::optional<uint32_t> added_token_id(const JsonDocument& tokenizer, std::string_view content) {
+  simdjson::dom::array list;
+  const auto found = json_find(tokenizer.root(), "added_tokens");
+  if (!found || found->get_array().get(list)) return std::nullopt;
+  for (const element entry : list) {
+    const auto id = json_int(entry, "id");
+    if (id && *id >= 0 && *id <= UINT32_MAX && json_string(entry, "content") == content) return static_cast<uint32_t>(*id);
+  }
+  return std::nullopt;
+}
+
+SpecialTokens read_special_tokens(const SpecialTokenSources& sources, const Config& config, std::vector<Finding>& findings) {
+  return SpecialTokenReader(sources).read(config, findings);
 }
 
 }  // namespace ggufmill

@@ -1,6 +1,8 @@
 // Assembles the tokenizer.* keys in the converter's order; see tokenizer.h.
 #include "convert/tokenizer/tokenizer.h"
 
+#include <unordered_map>
+
 #include "convert/arch/config.h"
 
 namespace ggufmill {
@@ -26,40 +28,148 @@ Error bad_tokenizer(const JsonDocument& json, const std::string& why) {
   return Error(Exit::kBadInput, json.where() + ": " + why);
 }
 
+namespace {
+
+// Adds one checkpoint's keys in the converter's order.
+class TokenizerWriter {
+ public:
+  TokenizerWriter(const Checkpoint& checkpoint, const Config& config, const TokenizerRequest& request, Metadata& metadata,
+                  std::vector<Finding>& findings)
+      : checkpoint_(checkpoint), config_(config), request_(request), metadata_(metadata), findings_(findings) {
+    if (checkpoint.has_file("tokenizer.json"))
+      tokenizer_ = JsonDocument::load(checkpoint.file("tokenizer.json"), kMaxTokenizerJsonBytes);
+    if (!checkpoint.has_file("tokenizer_config.json")) return;
+    tokenizer_config_ = JsonDocument::load(checkpoint.file("tokenizer_config.json"), kMaxSmallFileBytes);
+    simdjson::dom::object fields;
+    if (tokenizer_config_->root().get_object().get(fields)) throw bad_tokenizer(*tokenizer_config_, "the root is not an object");
+    if (fields.begin() == fields.end()) tokenizer_config_.reset();  // {} counts as no file
+  }
+
+  void write() {
+    switch (request_.form) {
+      case TokenizerForm::kByteLevel:
+        write_byte_level();
+        break;
+      case TokenizerForm::kLlama:
+        write_llama();
+        break;
+      case TokenizerForm::kSentencepiece:
+        write_sentencepiece();
+        break;
+      case TokenizerForm::kTiktoken:
+        write_tiktoken();
+        break;
+    }
+    write_special_tokens();
+    if (tokenizer_config_) {
+      add_chat_template(checkpoint_, *tokenizer_config_, metadata_);
+    } else {
+      findings_.push_back({Severity::kWarning, "tokenizer_config.json", "", "missing: no chat template is written"});
+    }
+    for (const auto& [kind, id] : request_.ids_of_kinds) set(std::string(id_key(kind)), id);
+    if (request_.force_add_bos) set("add_bos_token", true);
+  }
+
+ private:
+  void set(const std::string& key, MetadataValue value) { metadata_.set("tokenizer.ggml." + key, std::move(value)); }
+  const JsonDocument* tokenizer_config() const { return tokenizer_config_ ? &*tokenizer_config_ : nullptr; }
+
+  const JsonDocument& tokenizer() const {
+    if (tokenizer_) return *tokenizer_;
+    throw Error(Exit::kBadInput, checkpoint_.file("tokenizer.json").string() + ": missing: the vocabulary is read from it");
+  }
+
+  // `pre`: what the files say, unless the user names another one.
+  void write_names(const char* model, const std::string& pre) {
+    set("model", std::string(model));
+    set("pre", request_.given_pre_tokenizer.empty() ? pre : request_.given_pre_tokenizer);
+  }
+
+  // llama.cpp refuses to load a vocabulary with two equal tokens.
+  void check_unique(const Vocabulary& vocabulary) const {
+    std::unordered_map<std::string_view, size_t> ids;
+    for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+      const auto [same, is_new] = ids.emplace(vocabulary.tokens[id], id);
+      if (is_new) continue;
+      throw Error(Exit::kBadInput, checkpoint_.folder().string() + ": token \"" + printable(vocabulary.tokens[id], 60) +
+                                       "\" has two ids: " + std::to_string(same->second) + " and " + std::to_string(id));
+    }
+  }
+
+  void write_vocabulary(Vocabulary vocabulary) {
+    check_unique(vocabulary);
+    set("tokens", std::move(vocabulary.tokens));
+    if (!vocabulary.scores.empty()) set("scores", std::move(vocabulary.scores));
+    set("token_type", std::move(vocabulary.types));
+    if (!vocabulary.merges.empty()) set("merges", std::move(vocabulary.merges));
+  }
+
+  void write_byte_level() {
+    const bool given = !request_.given_pre_tokenizer.empty();
+    write_names("gpt2", given ? "" : confirm_pre_tokenizer(tokenizer(), request_.pre_tokenizers));
+    write_vocabulary(read_byte_level_vocabulary(tokenizer(), request_.n_tokens));
+  }
+
+  void write_tiktoken() {
+    write_names("gpt2", std::string(request_.pre_tokenizers.front()));
+    write_vocabulary(read_tiktoken_vocabulary(checkpoint_, tokenizer_config(), request_.n_tokens));
+  }
+
+  void write_sentencepiece() {
+    SentencepieceVocabulary read = read_sentencepiece_vocabulary(checkpoint_, tokenizer_config(), request_.n_tokens, findings_);
+    write_prefix(read.adds_prefix);
+    write_names("llama", "default");
+    write_vocabulary(std::move(read.vocabulary));
+  }
+
+  void write_llama() {
+    if (tokenizer_config_) {
+      if (const auto prefix = json_bool(tokenizer_config_->root(), "add_prefix_space")) set("add_space_prefix", *prefix);
+    }
+    if (checkpoint_.has_file("tokenizer.model")) return write_sentencepiece();
+    if (!is_metaspace(tokenizer())) return write_byte_level();
+    if (request_.given_pre_tokenizer.empty()) write_prefix(metaspace_adds_prefix(tokenizer()));
+    write_names("llama", "default");
+    write_vocabulary(read_metaspace_vocabulary(tokenizer(), request_.n_tokens));
+  }
+
+  // llama.cpp's default is a space before the first word.
+  void write_prefix(bool adds_prefix) {
+    if (!adds_prefix && metadata_.find("tokenizer.ggml.add_space_prefix") == nullptr) set("add_space_prefix", false);
+  }
+
+  void write_special_tokens() {
+    const SpecialTokenSources sources = {.tokenizer = tokenizer_ ? &*tokenizer_ : nullptr,
+                                         .tokenizer_config = tokenizer_config(),
+                                         .n_tokens = request_.n_tokens,
+                                         .skip_beyond = metadata_.find("tokenizer.ggml.scores") != nullptr};
+    SpecialTokens special = read_special_tokens(sources, config_, findings_);
+    for (const auto& [kind, text] : request_.tokens_of_kinds) {
+      const auto id = added_token_id(tokenizer(), text);
+      if (!id) throw bad_tokenizer(tokenizer(), "added_tokens: \"" + std::string(text) + "\" is missing");
+      if (!special.has_id(kind)) special.ids.emplace_back(kind, *id);
+    }
+    for (const auto& [kind, id] : special.ids) {
+      if (const std::string_view key = id_key(kind); !key.empty()) set(std::string(key), id);
+    }
+    for (const auto& [kind, value] : special.add) {
+      if (kind == "bos" || kind == "eos" || kind == "sep") set("add_" + kind + "_token", value);
+    }
+  }
+
+  const Checkpoint& checkpoint_;
+  const Config& config_;
+  const TokenizerRequest& request_;
+  Metadata& metadata_;
+  std::vector<Finding>& findings_;
+  std::optional<JsonDocument> tokenizer_, tokenizer_config_;
+};
+
+}  // namespace
+
 void add_tokenizer_metadata(const Checkpoint& checkpoint, const Config& config, const TokenizerRequest& request,
                             Metadata& metadata, std::vector<Finding>& findings) {
-  const std::string prefix = "tokenizer.ggml.";
-  if (!checkpoint.has_file("tokenizer.json")) {
-    throw Error(Exit::kBadInput, checkpoint.file("tokenizer.json").string() + ": missing: the vocabulary is read from it");
-  }
-  const JsonDocument tokenizer = JsonDocument::load(checkpoint.file("tokenizer.json"), kMaxTokenizerJsonBytes);
-  std::optional<JsonDocument> tokenizer_config;
-  if (checkpoint.has_file("tokenizer_config.json")) {
-    tokenizer_config = JsonDocument::load(checkpoint.file("tokenizer_config.json"), kMaxSmallFileBytes);
-    simdjson::dom::object fields;
-    if (tokenizer_config->root().get_object().get(fields)) throw bad_tokenizer(*tokenizer_config, "the root is not an object");
-    if (fields.begin() == fields.end()) tokenizer_config.reset();  // {} counts as no file
-  }
-  metadata.set(prefix + "model", std::string("gpt2"));
-  metadata.set(prefix + "pre", confirm_pre_tokenizer(tokenizer, request.pre_tokenizers));
-  BpeVocabulary vocabulary = read_bpe_vocabulary(tokenizer, request.n_tokens);
-  metadata.set(prefix + "tokens", std::move(vocabulary.tokens));
-  metadata.set(prefix + "token_type", std::move(vocabulary.types));
-  metadata.set(prefix + "merges", std::move(vocabulary.merges));
-  const SpecialTokens special =
-      read_special_tokens(tokenizer, tokenizer_config ? &*tokenizer_config : nullptr, config, request.n_tokens, findings);
-  for (const auto& [kind, id] : special.ids) {
-    if (const std::string_view key = id_key(kind); !key.empty()) metadata.set(prefix + std::string(key), id);
-  }
-  for (const auto& [kind, value] : special.add) {
-    if (kind == "bos" || kind == "eos" || kind == "sep") metadata.set(prefix + "add_" + kind + "_token", value);
-  }
-  if (tokenizer_config) {
-    add_chat_template(checkpoint, *tokenizer_config, metadata);
-  } else {
-    findings.push_back({Severity::kWarning, "tokenizer_config.json", "", "missing: no chat template is written"});
-  }
-  if (request.force_add_bos) metadata.set(prefix + "add_bos_token", true);
+  TokenizerWriter(checkpoint, config, request, metadata, findings).write();
 }
 
 }  // namespace ggufmill

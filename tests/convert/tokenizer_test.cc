@@ -16,8 +16,8 @@ using Types = std::vector<int32_t>;
 
 JsonDocument document(const json& value) { return JsonDocument(value.dump(), "tokenizer.json"); }
 
-BpeVocabulary vocabulary(const json& tokenizer, uint64_t n_tokens = 8) {
-  return read_bpe_vocabulary(document(tokenizer), n_tokens);
+Vocabulary vocabulary(const json& tokenizer, uint64_t n_tokens = 8) {
+  return read_byte_level_vocabulary(document(tokenizer), n_tokens);
 }
 
 template <typename Call>
@@ -36,7 +36,7 @@ json plain() { return NemotronCheckpoint().tokenizer; }
 TEST(Tokenizer, vocabulary_types_holes_and_merges) {
   json tokenizer = plain();
   tokenizer["added_tokens"].push_back({{"id", 6}, {"content", "<tool>"}, {"special", false}, {"normalized", true}});
-  const BpeVocabulary found = vocabulary(tokenizer);
+  const Vocabulary found = vocabulary(tokenizer);
   EXPECT_EQ(found.tokens, (Texts{"<s>", "a", "b", "ab", "[PAD4]", "[PAD5]", "<tool>", "[PAD7]"}));
   EXPECT_EQ(found.types, (Types{3, 1, 1, 1, 5, 5, 4, 5}));
   EXPECT_EQ(found.merges, Texts{"a b"});
@@ -60,7 +60,7 @@ TEST(Tokenizer, added_tokens_that_are_not_normalized_are_decoded) {
   add(5, "c\u0120d", true);       // normalized: as it is
   add(6, "x \u0120y", false);     // a real space is not in the alphabet: as it is
   add(7, "\u2581z\u2581", true);  // sentencepiece's space in a user-defined token
-  const BpeVocabulary found = vocabulary(tokenizer);
+  const Vocabulary found = vocabulary(tokenizer);
   EXPECT_EQ(Texts(found.tokens.begin() + 4, found.tokens.end()), (Texts{"a b", "c\u0120d", "x \u0120y", " z "}));
 }
 
@@ -136,13 +136,14 @@ struct Special {
   json tokenizer = {
       {"added_tokens", {{{"id", 0}, {"content", "<s>"}}, {{"id", 1}, {"content", "</s>"}}, {{"id", 2}, {"content", "<sep>"}}}}};
   json tokenizer_config, config = {{"architectures", {"X"}}};
+  bool skip_beyond = false;
   std::vector<Finding> findings;
 
   SpecialTokens read() {
     const JsonDocument t = document(tokenizer);
     const JsonDocument c(tokenizer_config.dump(), "tokenizer_config.json");
-    return read_special_tokens(t, tokenizer_config.is_null() ? nullptr : &c, Config(JsonDocument(config.dump(), "config.json")),
-                               10, findings);
+    const SpecialTokenSources sources = {&t, tokenizer_config.is_null() ? nullptr : &c, 10, skip_beyond};
+    return read_special_tokens(sources, Config(JsonDocument(config.dump(), "config.json")), findings);
   }
 };
 using Ids = std::vector<std::pair<std::string, uint32_t>>;
@@ -192,7 +193,7 @@ TEST(SpecialTokens, bad_ids_are_findings_or_errors) {
   s.config["pad_token_id"] = 10;
   EXPECT_TRUE(says(error_of([&] { s.read(); }), "the pad token's id 10 is beyond the 10 tokens"));
   s.config["pad_token_id"] = 4294967296;
-  EXPECT_TRUE(says(error_of([&] { s.read(); }), "field \"pad_token_id\": found 4294967296"));
+  EXPECT_TRUE(says(error_of([&] { s.read(); }), "config.json: the pad token's id 4294967296 is beyond the 10 tokens"));
 }
 
 TEST(SpecialTokens, unknown_post_processors_are_refused) {
