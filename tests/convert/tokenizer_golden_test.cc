@@ -5,9 +5,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "convert/arch/config.h"
-#include "convert/tokenizer/tokenizer.h"
 #include "tests/convert/golden_value.h"
+#include "tests/convert/tokenizer_checkpoint.h"
 
 namespace ggufmill {
 namespace {
@@ -48,27 +47,6 @@ const std::vector<TokenizerCase>& cases() {
   return all;
 }
 
-// The checkpoint's small files in a temporary folder, and one shard.
-class Copy {
- public:
-  explicit Copy(const fs::path& from) : path_(fs::path(testing::TempDir()) / "ggufmill-tokenizer" / from.filename()) {
-    fs::remove_all(path_);
-    fs::create_directories(path_);
-    for (const auto& entry : fs::directory_iterator(from)) {
-      const std::string name = entry.path().filename().string();
-      if (!name.ends_with(".safetensors") && !name.ends_with(".index.json")) fs::copy(entry.path(), path_ / name);
-    }
-    const std::string header = R"({"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}   )";
-    std::ofstream(path_ / "model.safetensors", std::ios::binary)
-        << static_cast<char>(header.size()) << std::string(7, '\0') << header << 'x';
-  }
-  ~Copy() { fs::remove_all(path_); }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
 bool is_tokenizers(const std::string& key) {
   // DeepSeek-V4's built-in chat template stands among the architecture's keys.
   return key.starts_with("tokenizer.ggml.") || key == "tokenizer.chat_template";
@@ -87,14 +65,9 @@ TEST_P(TokenizerGolden, keys_are_the_converters_in_value_and_order) {
     if (key == "tokenizer.ggml.tokens") n_tokens = entry["length"];
     if (is_tokenizers(key) && (key != "tokenizer.chat_template" || n_tokens > 0)) expected.push_back(entry);
   }
-  const Copy copy(folder / GetParam().checkpoint);
-  const Checkpoint checkpoint(copy.path());
-  const Config config(JsonDocument::load(checkpoint.file("config.json"), kMaxSmallFileBytes));
   TokenizerRequest request = GetParam().request;
   request.n_tokens = n_tokens;
-  Metadata metadata;
-  std::vector<Finding> findings;
-  add_tokenizer_metadata(checkpoint, config, request, metadata, findings);
+  const Metadata metadata = TokenizerCheckpoint(folder / GetParam().checkpoint).write(request);
 
   ASSERT_EQ(metadata.entries().size(), expected.size());
   for (size_t i = 0; i < expected.size(); ++i) {

@@ -6,6 +6,7 @@
 
 #include "convert/arch/config.h"
 #include "tests/convert/nemotron_checkpoint.h"
+#include "tests/convert/tokenizer_checkpoint.h"
 
 namespace ggufmill {
 namespace {
@@ -131,6 +132,92 @@ TEST(Tokenizer, the_pre_tokenizer_is_confirmed_by_structure) {
   EXPECT_TRUE(says(error_of([&] { confirm_pre_tokenizer(document(open), {"pixtral"}); }), "no ByteLevel at its end"));
 }
 
+json split(const std::string& regex) {
+  return {{"type", "Split"}, {"pattern", {{"Regex", regex}}}, {"behavior", "Isolated"}, {"invert", false}};
+}
+
+TEST(Tokenizer, a_family_chooses_among_names_of_one_structure) {
+  EXPECT_EQ(confirm_pre_tokenizer(document(plain()), {"llama-bpe", "tekken"}), "llama-bpe");
+  EXPECT_EQ(confirm_pre_tokenizer(document(plain()), {"qwen2", "glm4"}), "glm4");
+  json qwen = plain();
+  qwen["pre_tokenizer"]["pretokenizers"][0] =
+      split(R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)");
+  EXPECT_EQ(confirm_pre_tokenizer(document(qwen), {"qwen2"}), "qwen2");
+  qwen["normalizer"] = {{"type", "NFC"}};
+  EXPECT_EQ(confirm_pre_tokenizer(document(qwen), {"qwen2"}), "qwen2");
+  qwen["normalizer"] = {{"type", "Sequence"}, {"normalizers", json::array()}};
+  EXPECT_EQ(confirm_pre_tokenizer(document(qwen), {"qwen2"}), "qwen2");
+  qwen["normalizer"] = {{"type", "NFKC"}};
+  EXPECT_TRUE(says(error_of([&] { confirm_pre_tokenizer(document(qwen), {"qwen2"}); }), "normalizer: unknown for this family"));
+}
+
+TEST(Tokenizer, line_ends_in_a_pattern_stand_as_themselves_or_as_escapes) {
+  json tokenizer = plain();
+  json& steps = tokenizer["pre_tokenizer"]["pretokenizers"];
+  steps.erase(0);
+  const std::string marks = R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^)", rest = R"(\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|)",
+                    symbols = R"( ?[\p{P}\p{S}]+[)", end = R"(]+|\s+(?!\S)|\s+)";
+  for (const std::string line_end : {"\r\n", "\\r\\n"}) {
+    json list = {split(R"(\p{N}{1,3})"), split("[\u4E00-\u9FA5\u3040-\u309F\u30A0-\u30FF]+"),
+                 split(marks + line_end + rest + symbols + line_end + R"(]*|\s*[)" + line_end + end)};
+    list.push_back(steps[0]);
+    json with = tokenizer;
+    with["pre_tokenizer"]["pretokenizers"] = list;
+    EXPECT_EQ(confirm_pre_tokenizer(document(with), {"deepseek-v3"}), "deepseek-v3");
+  }
+}
+
+TEST(Tokenizer, pre_overrides_an_unknown_structure) {
+  NemotronCheckpoint checkpoint;
+  checkpoint.tokenizer["pre_tokenizer"]["pretokenizers"][0] = split("\\p{N}");
+  EXPECT_TRUE(
+      says(checkpoint.error(), "(expected that of pixtral): \\p{N} | --pre NAME gives llama.cpp's name of a pre-tokenizer"));
+  const Model model = checkpoint.describe({.pre_tokenizer = "qwen2"});
+  EXPECT_EQ(*model.metadata.find_string("tokenizer.ggml.pre"), "qwen2");
+}
+
+TEST(Tokenizer, names_that_llama_cpp_does_not_know_are_wrong_usage) {
+  EXPECT_NO_THROW(check_pre_tokenizer_name("deepseek-v3"));
+  try {
+    check_pre_tokenizer_name("deepseek-v4");
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Exit::kUsage);
+    EXPECT_EQ(error.message(), "--pre deepseek-v4: llama.cpp has no pre-tokenizer of this name");
+    EXPECT_EQ(error.hint(), "did you mean deepseek-v3?");
+  }
+}
+
+TEST(Tokenizer, bytes_encode_to_the_alphabet) {
+  EXPECT_EQ(byte_level_encoded("a \n\xC3\xAD"), "a\u0120\u010A\u00C3\u0143");
+  for (int byte = 0; byte < 128; ++byte) {
+    const std::string text(1, static_cast<char>(byte));
+    EXPECT_EQ(byte_level_decoded(byte_level_encoded(text)), text);
+  }
+}
+
+TEST(Tokenizer, special_tokens_that_the_family_names) {
+  TokenizerCheckpoint checkpoint;
+  checkpoint.files["tokenizer.json"] = plain().dump();
+  TokenizerRequest request = {.pre_tokenizers = {"glm4"}, .n_tokens = 8, .tokens_of_kinds = {{"bos", "<s>"}, {"eot", "<s>"}}};
+  checkpoint.files["config.json"] = R"({"bos_token_id": 3})";
+  const Metadata metadata = checkpoint.write(request);
+  EXPECT_EQ(metadata.find_uint("tokenizer.ggml.bos_token_id"), 3u);  // the files' ids win
+  EXPECT_EQ(metadata.find_uint("tokenizer.ggml.eot_token_id"), 0u);
+  request.tokens_of_kinds = {{"eot", "<|user|>"}};
+  EXPECT_TRUE(says(checkpoint.error(request), "tokenizer.json: added_tokens: \"<|user|>\" is missing"));
+}
+
+TEST(Tokenizer, two_equal_tokens_are_refused) {
+  TokenizerCheckpoint checkpoint;
+  json tokenizer = plain();
+  tokenizer["added_tokens"].push_back({{"id", 5}, {"content", "\u0061"}, {"normalized", true}});
+  tokenizer["model"]["vocab"].erase("a");
+  tokenizer["model"]["vocab"]["[PAD7]"] = 1;
+  checkpoint.files["tokenizer.json"] = tokenizer.dump();
+  EXPECT_TRUE(says(checkpoint.error({.pre_tokenizers = {"glm4"}, .n_tokens = 8}), "token \"[PAD7]\" has two ids: 1 and 7"));
+}
+
 // bos, eos ... of a tokenizer with the added tokens <s> 0, </s> 1, <sep> 2.
 struct Special {
   json tokenizer = {
@@ -194,6 +281,15 @@ TEST(SpecialTokens, bad_ids_are_findings_or_errors) {
   EXPECT_TRUE(says(error_of([&] { s.read(); }), "the pad token's id 10 is beyond the 10 tokens"));
   s.config["pad_token_id"] = 4294967296;
   EXPECT_TRUE(says(error_of([&] { s.read(); }), "config.json: the pad token's id 4294967296 is beyond the 10 tokens"));
+}
+
+TEST(SpecialTokens, ids_beyond_the_tokens_may_be_left_out) {
+  Special s;
+  s.skip_beyond = true;
+  s.config["pad_token_id"] = 10;
+  EXPECT_TRUE(s.read().ids.empty());
+  ASSERT_EQ(s.findings.size(), 1u);
+  EXPECT_EQ(s.findings[0].message, "the pad token's id 10 is beyond the 10 tokens of the model: ignored");
 }
 
 TEST(SpecialTokens, unknown_post_processors_are_refused) {
