@@ -1,6 +1,7 @@
 // Assembles the tokenizer.* keys in the converter's order; see tokenizer.h.
 #include "convert/tokenizer/tokenizer.h"
 
+#include <cassert>
 #include <unordered_map>
 
 #include "convert/arch/config.h"
@@ -111,6 +112,7 @@ class TokenizerWriter {
   }
 
   void write_tiktoken() {
+    assert(!request_.pre_tokenizers.empty() && "tiktoken.model says nothing of its pre-tokenizer: the family names it");
     write_names("gpt2", std::string(request_.pre_tokenizers.front()));
     write_vocabulary(read_tiktoken_vocabulary(checkpoint_, tokenizer_config(), request_.n_tokens));
   }

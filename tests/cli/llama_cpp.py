@@ -16,6 +16,15 @@ def node():
     return str(of_venv) if of_venv.exists() else shutil.which("node")
 
 
+def tokenize(model, texts, folder):
+    """Token ids of every text; specials in a text are recognised, none are added. Writes into `folder`."""
+    (folder / "texts.json").write_text(json.dumps(texts))
+    run = subprocess.run([node(), ORACLE.with_name("tokenize.mjs"), NODE_FOLDER, model, folder / "texts.json"], capture_output=True, text=True,
+                         timeout=300)
+    assert run.returncode == 0, run.stderr[-3000:]
+    return json.loads(run.stdout)
+
+
 def generate(model, count, prompts):
     """Loads a GGUF file and continues every prompt by `count` greedy tokens."""
     run = subprocess.run([node(), ORACLE, NODE_FOLDER, model, str(count), *prompts], capture_output=True, text=True, timeout=300)

@@ -99,6 +99,19 @@ TEST(Sentencepiece, each_defect_is_named) {
   EXPECT_TRUE(says(TokenizerCheckpoint().error(kRequest), "tokenizer.model: missing: the vocabulary is read from it"));
 }
 
+TEST(Sentencepiece, every_cut_and_every_flipped_bit_is_read_or_refused) {
+  const std::string model = piece("<unk>", 0, 2) + piece("a", -1) + kSpec;
+  for (size_t bytes = 0; bytes < model.size(); ++bytes) {
+    const std::string error = Sentencepiece(model.substr(0, bytes)).error(kRequest);
+    EXPECT_FALSE(error.empty());
+  }
+  for (size_t bit = 0; bit < model.size() * 8; ++bit) {
+    std::string flipped = model;
+    flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ 1 << bit % 8);
+    EXPECT_FALSE(Sentencepiece(flipped).error(kRequest).empty());
+  }
+}
+
 TEST(Sentencepiece, defects_of_added_tokens) {
   const auto error_with = [](const std::string& file, const std::string& text) {
     Sentencepiece checkpoint(piece("a", 0) + kSpec);
