@@ -61,6 +61,7 @@ Model describe_model(const Checkpoint& checkpoint, const ModelOptions& options) 
     MatchedTensors matched = match_tensors(checkpoint.folder().string(), model.weights, architecture.hf_name, architecture.rules,
                                            description.layout, options.mtp);
     model.tensors = std::move(matched.tensors);
+    model.findings.insert(model.findings.end(), matched.findings.begin(), matched.findings.end());
     for (ModelTensor& computed : description.computed) {
       computed.always_f32 = true;
       model.tensors.push_back(std::move(computed));

@@ -5,9 +5,10 @@
 //   {.from = "backbone.layers.{bid}.mixer.experts.{xid}.up_proj.weight", .to = "blk.{bid}.ffn_up_exps.weight", .blocks = "E",
 //    .shape = {"n_ff_exp", "n_embd_exp"}}
 // {bid} is a block, {xid} an expert. An {xid} missing on the right means: stack the experts on a new outermost axis in the
-// order of their numbers. Several rules may take parts of one source (the same `from`), and several rules may make one output (the
-// same `to`): its rows are those of the rules, one below the other in the order of the table. {mtp} on the right is the block that holds multi-token prediction. Shapes are names of dimensions that
-// the family's function has computed from config.json (Layout::dims), or plain numbers.
+// order of their numbers. Several rules may take parts of one source (the same `from`), and several rules may make one output
+// (the same `to`): its rows are those of the rules, one below the other in the order of the table. {mtp} on the right is the
+// block that holds multi-token prediction. Shapes are names of dimensions that the family's function has computed from
+// config.json (Layout::dims), or plain numbers.
 #pragma once
 
 #include <array>
@@ -34,14 +35,14 @@ enum class ForcedF32 : uint8_t { kByName, kNever };
 using DimNames = std::array<std::string_view, 4>;  // unused entries are empty
 
 struct Rule {
-  std::string_view from;             // source name
-  std::string_view alias = "";       // another spelling of the same source name
-  std::string_view to = "";          // GGUF name; empty: dropped by name
-  std::string_view blocks = "";      // kinds of blocks (characters of Layout::block_kinds) that have it; empty: all
-  std::string_view only_if = "";     // a dimension that must not be 0; else the rule does not exist
-  DimNames shape{};                  // of one source tensor, outermost first; not checked where dropped
-  DimNames ne{};                     // of the output, innermost first; default: the move's or the reversed shape (then the experts)
-  std::string_view move = "";        // which values in which order (move.h); empty: all as they are
+  std::string_view from;          // source name
+  std::string_view alias = "";    // another spelling of the same source name
+  std::string_view to = "";       // GGUF name; empty: dropped by name
+  std::string_view blocks = "";   // kinds of blocks (characters of Layout::block_kinds) that have it; empty: all
+  std::string_view only_if = "";  // a dimension that must not be 0; else the rule does not exist (for that block)
+  DimNames shape{};               // of one source tensor, outermost first; not checked where dropped
+  DimNames ne{};                  // of the output, innermost first; default: the move's or the reversed shape (then the experts)
+  std::string_view move = "";     // which values in which order (move.h); empty: all as they are
   ValueOp op = ValueOp::kNone;
   Part part = Part::kTrunk;
   Presence presence = Presence::kRequired;
@@ -53,13 +54,27 @@ struct Dim {
   uint64_t value = 0;
 };
 
+// A dimension that differs by block: one value for each.
+struct BlockDim {
+  std::string_view name;
+  std::vector<uint64_t> values;
+};
+
+// How names of this checkpoint begin and how the rules have it: {"language_model.", ""}.
+struct Prefix {
+  std::string_view from, to;
+};
+
 // What the matcher needs to know of a model.
 struct Layout {
   std::string block_kinds;  // one character per block, MTP not counted
   uint32_t n_experts = 0;   // range of {xid}
   std::vector<Dim> dims;
-  std::string_view mtp_prefix = "";  // names of MTP tensors start so; empty: the family has none
-  int64_t mtp_block = -1;            // {mtp}; -1: tensors with mtp_prefix are left out
+  std::vector<BlockDim> block_dims;                // for rules with {bid}
+  std::vector<Prefix> prefixes;                    // the first that a name begins with is replaced
+  std::vector<std::string_view> dropped_prefixes;  // parts that are no text model (vision towers): left out, with a finding
+  std::string_view mtp_prefix = "";                // names of MTP tensors start so; empty: the family has none
+  int64_t mtp_block = -1;                          // {mtp}; -1: tensors with mtp_prefix are left out
 };
 
 // Result of matching: see Model for the fields.
@@ -67,10 +82,12 @@ struct MatchedTensors {
   std::vector<ModelTensor> tensors;
   std::vector<std::string> dropped;
   std::vector<std::string> left_out;
+  std::vector<Finding> findings;
 };
 
 // Applies `rules` to every weight. Throws one kBadInput Error that counts and lists (the first kMaxListedProblems) all
-// tensors that no rule knows, that are missing, that have another shape, or a form that cannot be read. `folder` names the source.
+// tensors that no rule knows, that are missing, that have another shape, or a form that cannot be read. `folder` names the
+// source.
 inline constexpr size_t kMaxListedProblems = 8;
 MatchedTensors match_tensors(std::string_view folder, std::span<const Weight> weights, std::string_view architecture,
                              std::span<const Rule> rules, const Layout& layout, MtpMode mtp);

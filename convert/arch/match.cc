@@ -6,6 +6,7 @@
 // must be: a literal, a block or an expert. Ultra's 51,023 tensors take some ten milliseconds.
 #include <algorithm>
 #include <cassert>
+#include <map>
 #include <optional>
 #include <unordered_map>
 
@@ -83,14 +84,19 @@ bool is_readable(const Weight& weight) {
   return weight.form != nullptr || dtype == DType::BF16 || dtype == DType::F16 || dtype == DType::F32;
 }
 
-// A rule with its dimensions resolved, and the source tensor of each of its places (block x expert), -1 where none yet.
+// A rule's dimensions, resolved: of one source; of the output, in one of several rules its own rows.
+struct Geometry {
+  std::vector<uint64_t> shape, ne;
+  std::optional<MappedRows> moved;
+};
+
+// A rule of this model, and the source tensor of each of its places (block x expert), -1 where none yet.
 struct ActiveRule {
   const Rule* rule = nullptr;
-  std::array<int64_t, kMaxNumbers> numbers{};
   bool per_block = false, per_expert = false, wanted = true;
-  std::vector<uint64_t> shape, ne;  // of one source; of the output, in one of several rules its own rows
-  std::optional<MappedRows> moved;
+  std::vector<Geometry> geometry;  // one, or one per block where blocks differ
   std::vector<int64_t> places;
+  const Geometry& of_block(uint64_t block) const { return geometry[geometry.size() == 1 ? 0 : block]; }
 };
 
 class Matcher {
@@ -106,6 +112,7 @@ class Matcher {
     for (uint32_t i = 0; i < weights_.size(); ++i) place(i);
     for (const ActiveRule& active : active_) find_missing(active);
     throw_problems();
+    report_dropped();
     for (const ActiveRule& active : active_) emit(active);
     return std::move(result_);
   }
@@ -116,9 +123,15 @@ class Matcher {
     std::array<int64_t, kMaxNumbers> numbers{};
   };
 
-  uint64_t dim(std::string_view name) const {
+  const BlockDim* block_dim(std::string_view name) const {
+    const auto at = std::ranges::find(layout_.block_dims, name, &BlockDim::name);
+    return at == layout_.block_dims.end() ? nullptr : &*at;
+  }
+
+  uint64_t dim(std::string_view name, size_t block) const {
     int64_t number = 0;
     if (parse_number(name, number)) return static_cast<uint64_t>(number);
+    if (const BlockDim* d = block_dim(name)) return d->values.at(block);
     for (const Dim& d : layout_.dims) {
       if (d.name == name) return d.value;
     }
@@ -126,10 +139,10 @@ class Matcher {
     return 0;
   }
 
-  std::vector<uint64_t> resolved(const DimNames& names) const {
+  std::vector<uint64_t> resolved(const DimNames& names, size_t block) const {
     std::vector<uint64_t> values;
     for (const std::string_view name : names) {
-      if (!name.empty()) values.push_back(dim(name));
+      if (!name.empty()) values.push_back(dim(name, block));
     }
     return values;
   }
@@ -137,27 +150,40 @@ class Matcher {
   uint64_t n_blocks(const ActiveRule& a) const { return a.per_block ? layout_.block_kinds.size() : 1; }
   uint64_t n_experts(const ActiveRule& a) const { return a.per_expert ? layout_.n_experts : 1; }
   bool has_block(const Rule& rule, size_t block) const {
-    return rule.blocks.empty() || rule.blocks.find(layout_.block_kinds[block]) != std::string_view::npos;
+    const bool kind = rule.blocks.empty() || rule.blocks.find(layout_.block_kinds[block]) != std::string_view::npos;
+    return kind && (rule.only_if.empty() || dim(rule.only_if, block) != 0);
+  }
+
+  bool differs_by_block(const Rule& rule) const {
+    const auto is_block_dim = [this](std::string_view name) { return block_dim(name) != nullptr; };
+    return std::ranges::any_of(rule.shape, is_block_dim) || std::ranges::any_of(rule.ne, is_block_dim);
+  }
+
+  Geometry geometry(const Rule& rule, size_t block) const {
+    Geometry g{.shape = resolved(rule.shape, block), .ne = resolved(rule.ne, block), .moved = std::nullopt};
+    if (!rule.move.empty()) {
+      Move move = parse_move(rule.move, g.shape, [&](std::string_view name) { return dim(name, block); });
+      if (g.ne.empty()) g.ne = std::move(move.ne);
+      g.moved = std::move(move.rows);
+    }
+    if (g.ne.empty()) g.ne.assign(g.shape.rbegin(), g.shape.rend());
+    const bool stacked = rule.from.find("{xid}") != std::string_view::npos && rule.to.find("{xid}") == std::string_view::npos;
+    if (stacked) g.ne.push_back(layout_.n_experts);
+    return g;
   }
 
   void add_rule(const Rule& rule) {
-    if (!rule.only_if.empty() && dim(rule.only_if) == 0) return;
-    if (rule.part == Part::kMtp && layout_.mtp_block < 0) return;
     ActiveRule a;
     a.rule = &rule;
     a.per_block = rule.from.find("{bid}") != std::string_view::npos;
     a.per_expert = rule.from.find("{xid}") != std::string_view::npos;
     assert(!(a.per_expert && rule.presence == Presence::kOptional) && "stacked experts are all there or an error");
+    if (!rule.only_if.empty() && !(a.per_block && block_dim(rule.only_if) != nullptr) && dim(rule.only_if, 0) == 0) return;
+    if (rule.part == Part::kMtp && layout_.mtp_block < 0) return;
     a.wanted = mtp_ != MtpMode::kOnly || rule.part != Part::kTrunk;
-    a.shape = resolved(rule.shape);
-    a.ne = resolved(rule.ne);
-    if (!rule.move.empty()) {
-      Move move = parse_move(rule.move, a.shape, [this](std::string_view name) { return dim(name); });
-      if (a.ne.empty()) a.ne = std::move(move.ne);
-      a.moved = std::move(move.rows);
-    }
-    if (a.ne.empty()) a.ne.assign(a.shape.rbegin(), a.shape.rend());
-    if (a.per_expert && rule.to.find("{xid}") == std::string_view::npos) a.ne.push_back(layout_.n_experts);
+    const bool differs = a.per_block && differs_by_block(rule);
+    for (size_t block = 0; block < (differs ? n_blocks(a) : 1); ++block)
+      a.geometry.push_back(differs && !has_block(rule, block) ? Geometry{} : geometry(rule, block));
     a.places.assign(n_blocks(a) * n_experts(a), -1);
     active_.push_back(std::move(a));
     for (const std::string_view spelling : {rule.from, rule.alias}) {
@@ -170,15 +196,45 @@ class Matcher {
     }
   }
 
+  // The name as the rules have it.
+  std::string_view rule_name(const std::string& name) {
+    for (const Prefix& p : layout_.prefixes) {
+      if (!name.starts_with(p.from)) continue;
+      renamed_ = std::string(p.to) + name.substr(p.from.size());
+      return renamed_;
+    }
+    return name;
+  }
+
+  bool is_dropped(const std::string& name) {
+    for (size_t i = 0; i < layout_.dropped_prefixes.size(); ++i) {
+      if (!name.starts_with(layout_.dropped_prefixes[i])) continue;
+      result_.dropped.push_back(name);
+      ++dropped_by_prefix_[layout_.dropped_prefixes[i]];
+      return true;
+    }
+    return false;
+  }
+
+  void report_dropped() {
+    if (dropped_by_prefix_.empty()) return;
+    std::string list;
+    for (const auto& [prefix, n] : dropped_by_prefix_)
+      list += (list.empty() ? "" : ", ") + std::string(prefix) + "* (" + std::to_string(n) + " tensors)";
+    result_.findings.push_back({Severity::kWarning, "", "", "left out, not part of the text model: " + list});
+  }
+
   // Finds the place of source tensor `index`, or notes why it has none.
   void place(uint32_t index) {
     const Weight& tensor = weights_[index];
-    if (!layout_.mtp_prefix.empty() && layout_.mtp_block < 0 && tensor.name.starts_with(layout_.mtp_prefix)) {
+    if (is_dropped(tensor.name)) return;
+    const std::string_view name = rule_name(tensor.name);
+    if (!layout_.mtp_prefix.empty() && layout_.mtp_block < 0 && name.starts_with(layout_.mtp_prefix)) {
       result_.left_out.push_back(tensor.name);
       return;
     }
     std::string why = "unknown";
-    if (make_key(tensor.name, false, key_)) {
+    if (make_key(name, false, key_)) {
       if (const auto found = by_key_.find(key_.text); found != by_key_.end()) {
         std::string_view taken_by;  // other rules of the same name take other parts
         for (const Candidate& candidate : found->second) {
@@ -221,6 +277,7 @@ class Matcher {
 
   void take(ActiveRule& a, uint32_t index, uint64_t place) {
     const Weight& tensor = weights_[index];
+    const Geometry& g = a.of_block(place / n_experts(a));
     if (a.rule->to.empty()) return note_once(result_.dropped, tensor.name);
     if (!a.wanted) return note_once(result_.left_out, tensor.name);
     if (a.places[place] >= 0) {
@@ -228,8 +285,8 @@ class Matcher {
       note(unknown_, tensor.name, "is the same tensor as " + quoted_tensor(first.name));
     } else if (!tensor.problem.empty()) {
       note(unfit_, tensor.name, tensor.problem);
-    } else if (!std::equal(tensor.shape.begin(), tensor.shape.end(), a.shape.begin(), a.shape.end())) {
-      note(unfit_, tensor.name, "shape " + shape_text(tensor.shape) + ", expected " + shape_text(a.shape));
+    } else if (tensor.shape != g.shape) {
+      note(unfit_, tensor.name, "shape " + shape_text(tensor.shape) + ", expected " + shape_text(g.shape));
     } else if (!is_readable(tensor)) {
       note(unfit_, tensor.name,
            "type " + std::string(name(tensor.codes.dtype)) + ", expected BF16, F16, F32 or a quantized form");
@@ -293,19 +350,20 @@ class Matcher {
       const int64_t block = static_cast<int64_t>(first / n_experts(a)), expert = static_cast<int64_t>(first % n_experts(a));
       ModelTensor out;
       out.name = filled(a.rule->to, block, expert, layout_.mtp_block);
-      out.ne = a.ne;
-      if (a.moved) out.row_map = a.moved->map;
+      const Geometry& g = a.of_block(first / n_experts(a));
+      out.ne = g.ne;
+      if (g.moved) out.row_map = g.moved->map;
       out.op = a.rule->op;
       out.always_f32 = a.rule->forced_f32 == ForcedF32::kByName && converter_forces_f32(out.name, out.ne.size());
       const uint64_t rows = out.rows() / per_output;
-      for (uint64_t i = 0; i < per_output; ++i) add_pieces(a, static_cast<uint32_t>(a.places[first + i]), i * rows, rows, out);
+      for (uint64_t i = 0; i < per_output; ++i) add_pieces(g, static_cast<uint32_t>(a.places[first + i]), i * rows, rows, out);
       join_or_add(std::move(out));
     }
   }
 
-  static void add_pieces(const ActiveRule& a, uint32_t source, uint64_t out_row, uint64_t rows, ModelTensor& out) {
-    if (!a.moved) return out.pieces.push_back({.source = source, .out_row = out_row, .rows = rows});
-    for (const MappedRows::Part& part : a.moved->parts) {
+  static void add_pieces(const Geometry& g, uint32_t source, uint64_t out_row, uint64_t rows, ModelTensor& out) {
+    if (!g.moved) return out.pieces.push_back({.source = source, .out_row = out_row, .rows = rows});
+    for (const MappedRows::Part& part : g.moved->parts) {
       out.pieces.push_back({.source = source, .out_row = out_row, .rows = part.rows, .first_elem = part.first_elem});
       out_row += part.rows;
     }
@@ -332,7 +390,9 @@ class Matcher {
   MtpMode mtp_;
   std::vector<ActiveRule> active_;
   std::unordered_map<std::string, std::vector<Candidate>> by_key_;
-  Key key_;  // of the tensor at hand, reused
+  Key key_;              // of the tensor at hand, reused
+  std::string renamed_;  // its name, where a prefix is replaced
+  std::map<std::string_view, uint64_t> dropped_by_prefix_;
   Problems unknown_, unfit_, missing_;
   std::unordered_map<std::string, size_t> by_output_;
   MatchedTensors result_;
