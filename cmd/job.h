@@ -59,7 +59,6 @@ OutputPlace resolve_output(const std::string& out, bool create);
 // A source opened and planned; what the plan refers to lives as long.
 struct Job {
   std::unique_ptr<Checkpoint> checkpoint;
-  Model model;
   Plan plan;
   OutputPlace place;  // folder "." without OUT
   unsigned threads = 1;

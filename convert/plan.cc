@@ -247,13 +247,13 @@ std::pair<std::string, MetadataValue> parse_metadata_option(std::string_view opt
   throw Error(Exit::kUsage, where + ": type must be one of str u8 i8 u16 i16 u32 i32 u64 i64 f32 f64 bool");
 }
 
-Plan make_plan(const Checkpoint& checkpoint, const Model& model, const PlanOptions& options) {
+Plan make_plan(const Checkpoint& checkpoint, Model model, const PlanOptions& options) {
   Plan plan;
   plan.architecture = model.architecture;
   plan.model_name = model.name;
   plan.findings = model.findings;
   plan.shards.assign(checkpoint.shards().begin(), checkpoint.shards().end());
-  plan.sources = model.weights;
+  plan.sources = std::move(model.weights);  // some hundred bytes each, of up to 200,000
   plan.imatrix = options.imatrix;
   refuse_reshaped(plan, model);
   read_tensor_scales(plan.shards, used_weights(model), plan.sources);

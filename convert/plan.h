@@ -114,6 +114,6 @@ struct PlanOptions {
 std::pair<std::string, MetadataValue> parse_metadata_option(std::string_view option);
 
 // Throws kUsage for choices that cannot be planned, kBadInput for a source that cannot.
-Plan make_plan(const Checkpoint& checkpoint, const Model& model, const PlanOptions& options);
+Plan make_plan(const Checkpoint& checkpoint, Model model, const PlanOptions& options);
 
 }  // namespace ggufmill

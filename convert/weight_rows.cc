@@ -1,6 +1,7 @@
 #include "convert/weight_rows.h"
 
 #include <cassert>
+#include <cmath>
 
 #include "quant/codecs.h"
 #include "quant/repack.h"
@@ -58,9 +59,9 @@ std::optional<std::string> bad_scale(const Weight& weight, const RowsBytes& rows
                 {&value, 1});
   const uint64_t groups = scales_per_row(weight), scale = scale_row(weight, rows.first) * groups + *bad;
   return "scale " + std::to_string(scale % groups) + " of row " + std::to_string(scale / groups) + " is " +
-         (value != value ? "NaN"
-          : value < 0    ? "negative"
-                         : "infinite");
+         (std::isnan(value)   ? "NaN"
+          : std::isinf(value) ? "infinite"
+                              : "negative");
 }
 
 void RowDecoder::decode(const Weight& weight, const RowsBytes& rows, uint64_t row, std::span<float> values) {

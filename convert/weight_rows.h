@@ -28,7 +28,8 @@ struct RowsBytes {
   std::span<const std::byte> scales;  // those that scale_bytes() named for these rows
 };
 
-// "row 7, values 32 to 47: scale is NaN" for the first scale that is NaN, infinite or negative, nullopt if all are fine.
+// "scale 3 of row 7 is NaN" for the first scale that is NaN or infinite, nullopt if all are fine. A negative one is bad where ggml's
+// blocks have no sign for it (E4M3, E8M0); symmetric INT4 may have such.
 std::optional<std::string> bad_scale(const Weight& weight, const RowsBytes& rows);
 
 // Decodes rows one after the other; keeps its buffers. Not thread-safe.

@@ -85,7 +85,8 @@ namespace {
 HWY_EXPORT(repack_nvfp4_blocks);
 HWY_EXPORT(repack_mxfp4_blocks);
 
-bool is_bad(float scale) { return !std::isfinite(scale) || scale < 0; }
+// E4M3 and E8M0 are sizes of a block format; floats beside integers may have a sign.
+bool may_be_negative(SourceScales scales) { return scales != SourceScales::kE4M3 && scales != SourceScales::kE8M0; }
 
 }  // namespace
 
@@ -108,7 +109,9 @@ std::optional<size_t> first_bad_scale(SourceScales scales, std::span<const std::
   for (size_t first = 0; first < count; first += kAtATime) {
     const std::span<float> some(values, std::min(kAtATime, count - first));
     decode_scales(scales, bytes.subspan(first * scale_bytes(scales), some.size() * scale_bytes(scales)), some);
-    const auto bad = std::find_if(some.begin(), some.end(), is_bad);
+    const auto bad = std::find_if(some.begin(), some.end(), [&](float scale) {
+      return !std::isfinite(scale) || (scale < 0 && !may_be_negative(scales));
+    });
     if (bad != some.end()) return first + static_cast<size_t>(bad - some.begin());
   }
   return std::nullopt;
