@@ -52,12 +52,22 @@ void add_output_findings(const Job& job, const JobOptions& options, std::vector<
       {Severity::kWarning, "", "", existing[0].string() + ": exists already; convert needs --force to replace it"});
 }
 
+// "NVFP4, groups of 16"; several where experts differ; empty for tensors that no source tensor gives.
+std::string source_text(const Plan& plan, const PlannedTensor& tensor) {
+  std::set<std::string> schemes;
+  for (const Piece& p : tensor.pieces) schemes.insert(plan.sources[p.source].scheme());
+  std::string text;
+  for (const std::string& scheme : schemes) text += (text.empty() ? "" : "; ") + scheme;
+  return text;
+}
+
 void print_json(const Job& job, const std::vector<Finding>& findings) {
   const Plan& plan = job.plan;
   Json out;
   out["model"] = plan.model_name;
   out["architecture"] = plan.architecture;
   out["recipe"] = plan.recipe_name;
+  out["loads_from"] = plan.loads.from;
   out["total_bytes"] = plan.total_bytes();
   out["parameters"] = plan.parameters();
   out["bits_per_weight"] = bits_per_weight(plan.total_bytes(), plan.parameters());
@@ -79,6 +89,7 @@ void print_json(const Job& job, const std::vector<Finding>& findings) {
                               {"offset", t.extent.file_offset},
                               {"bytes", t.extent.bytes},
                               {"reason", t.reason},
+                              {"source", source_text(plan, t)},
                               {"effort", name(t.effort)},
                               {"objective", name(t.objective)}});
   }
@@ -117,6 +128,7 @@ void print_tensors(const Plan& plan) {
   TextTable table({{"tensor", kLeft},
                    {"type", kLeft},
                    {"shape", kLeft},
+                   {"source", kLeft},
                    {"class", kLeft},
                    {"file", kRight},
                    {"offset", kRight},
@@ -125,8 +137,9 @@ void print_tensors(const Plan& plan) {
   for (const PlannedTensor& t : plan.tensors) {
     std::string shape;
     for (const uint64_t d : t.ne) shape += (shape.empty() ? "" : "x") + std::to_string(d);
-    table.row({printable(t.name), std::string(name(t.type)), shape, std::string(name(t.tensor_class)), std::to_string(t.file + 1),
-               std::to_string(t.extent.file_offset), std::to_string(t.extent.bytes), printable(t.reason)});
+    table.row({printable(t.name), std::string(name(t.type)), shape, source_text(plan, t), std::string(name(t.tensor_class)),
+               std::to_string(t.file + 1), std::to_string(t.extent.file_offset), std::to_string(t.extent.bytes),
+               printable(t.reason)});
   }
   table.print(std::cout);
 }
@@ -154,7 +167,9 @@ void print_text(const Job& job, const JobOptions& options, const std::vector<Fin
               << " tensors\n";
   }
   const double cpu = estimate_encode_seconds(plan);
-  std::cout << "\ndisk    " << format_bytes(plan.total_bytes()) << " (" << plan.total_bytes() << " bytes)\n"
+  std::cout << "\nloads   in llama.cpp " << plan.loads.from << " and later"
+            << (plan.loads.hint.empty() ? "" : ", " + plan.loads.hint) << "\n"
+            << "disk    " << format_bytes(plan.total_bytes()) << " (" << plan.total_bytes() << " bytes)\n"
             << "memory  " << format_bytes(job.memory_bytes) << " of buffers (--memory) and up to 0.2 GB besides\n"
             << "time    " << format_seconds(cpu / job.threads) << " of encoding on " << job.threads
             << (job.threads == 1 ? " thread" : " threads")

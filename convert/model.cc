@@ -47,6 +47,7 @@ Model describe_model(const Checkpoint& checkpoint, const ModelOptions& options) 
 
   Model model;
   model.architecture = description.gguf_name;
+  model.loads = description.loads;
   model.name = checkpoint.model_name();
   model.findings = std::move(description.findings);
   model.n_layers = static_cast<uint32_t>(description.layout.block_kinds.size());

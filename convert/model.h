@@ -56,9 +56,16 @@ struct ModelTensor {
   uint64_t elems() const;
 };
 
+// The first release of llama.cpp that loads what is written, b10573 being the one that all tables are compared with.
+struct Release {
+  std::string from = "b10573";
+  std::string hint = "";  // how an older one could
+};
+
 struct Model {
   std::string architecture;  // general.architecture
-  std::string name;          // base of output file names: the repository's name
+  Release loads;
+  std::string name;  // base of output file names: the repository's name
   // Complete, in llama.cpp's order; general.file_type is present with value 0 at its place, and the plan sets it.
   Metadata metadata;
   std::vector<Weight> weights;        // of the checkpoint, all of them

@@ -251,6 +251,7 @@ Plan make_plan(const Checkpoint& checkpoint, Model model, const PlanOptions& opt
   Plan plan;
   plan.architecture = model.architecture;
   plan.model_name = model.name;
+  plan.loads = model.loads;
   plan.findings = model.findings;
   plan.shards.assign(checkpoint.shards().begin(), checkpoint.shards().end());
   plan.sources = std::move(model.weights);  // some hundred bytes each, of up to 200,000

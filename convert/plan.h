@@ -68,6 +68,7 @@ struct DigestPart {
 struct Plan {
   std::string architecture;
   std::string model_name;
+  Release loads;
   std::string recipe_name;
   Sha256 metadata_hash;  // of all keys and values
   Sha256 recipe_hash;    // of the resolved decisions

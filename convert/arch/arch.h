@@ -102,6 +102,7 @@ struct ArchDescription {
   Metadata metadata;  // the architecture's keys in the converter's order, general.file_type (0) among them
   TokenizerRequest tokenizer;
   double gqa_ratio = 1;
+  Release loads;
   std::vector<ModelTensor> computed;  // tensors without source: name, ne, values
   std::vector<Finding> findings;
 };
