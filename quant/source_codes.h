@@ -14,7 +14,7 @@ namespace ggufmill {
 
 // How the values of a quantized checkpoint are coded, before their scales.
 enum class SourceCodes : uint8_t {
-  kE2M1,  // 4 bits, two per byte, low nibble first: 0 .5 1 1.5 2 3 4 6, bit 3 the sign; -0 is +0, as in ggml (NVFP4, MXFP4)
+  kE2M1,  // 4 bits, two per byte, low nibble first: 0 .5 1 1.5 2 3 4 6, bit 3 the sign, also of 0 (NVFP4, MXFP4)
   kInt4,  // 4 bits, low nibble first, value = code - 8 (pack-quantized: 8 per little-endian I32, which are the same bytes)
   kE4M3,  // 8 bits, OCP FP8 E4M3 ("fn": 0x7F and 0xFF are NaN, no infinity)
   kE5M2   // 8 bits, OCP FP8 E5M2 (IEEE-like: infinities and NaN)

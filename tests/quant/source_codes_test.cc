@@ -31,7 +31,7 @@ double float_of(unsigned code, int exponent_bits, int mantissa_bits, int bias) {
 double value_of_code(SourceCodes codes, unsigned code) {
   switch (codes) {
     case SourceCodes::kE2M1:
-      return code == 8 ? 0 : float_of(code, 2, 1, 1);
+      return float_of(code, 2, 1, 1);
     case SourceCodes::kInt4:
       return static_cast<int>(code) - 8;
     case SourceCodes::kE4M3:
