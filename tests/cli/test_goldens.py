@@ -1,5 +1,6 @@
 """Every golden of the family: metadata, names, shapes, types and bytes equal what llama.cpp's own converter writes. And the
-same from a split, where the keys of the split are llama.cpp's."""
+same from a split, where the keys of the split are llama.cpp's. Values of quantized sources equal dequant.json's hashes."""
+import hashlib
 import json
 
 import pytest
@@ -14,13 +15,16 @@ FLAGS = {
     "golden.q8_0": ["-r", "Q8_0"],
     "golden.no-mtp": ["-r", "auto", "--no-mtp"],
     "golden.mtp-only": ["-r", "auto", "--mtp-only"],
+    "golden.fp8-as-q8": ["-r", "auto", "--fp8-as-q8"],
 }
+# Quantized checkpoints of families that are not known: what their weights hold is compared by tests/convert/source_values_test.cc.
+OTHER_FAMILIES = ("h2-dsv32-fp8", "h3-dsv4-mxfp4", "h6-kimi-k25-int4", "i-gptoss-mxfp4")
 
 
 def cases():
     for checkpoint in sorted(p.parent for p in DATA.glob("goldens/*/*/config.json")):
-        if not any(checkpoint.glob("*.safetensors")):
-            continue  # here for its tokenizer alone
+        if checkpoint.parent.name in OTHER_FAMILIES or not any(checkpoint.glob("*.safetensors")):
+            continue  # here for its tokenizer or its source forms alone
         for manifest in sorted(checkpoint.parent.glob("golden*.json")):
             yield pytest.param(checkpoint, manifest, id=f"{manifest.parent.name}/{manifest.stem}")
     yield pytest.param(MINI, DATA / "mini-eval" / "golden.json", id="mini/golden")
@@ -32,6 +36,37 @@ def test_golden(checkpoint, manifest, tmp_path, figure):
     mill("convert", checkpoint, "-o", out, *FLAGS[manifest.stem]).ok()
     assert output_files(out) == [out]
     figure(f"{manifest.parent.name}/{manifest.name}: {compare_with_golden(manifest, [out])}")
+
+
+def quantized_sources():
+    for manifest in sorted(DATA.glob("goldens/*/dequant.json")):
+        if manifest.parent.name not in OTHER_FAMILIES:
+            yield pytest.param(manifest, id=manifest.parent.name)
+
+
+def gguf_name(name):
+    """Some of dequant.json's tensors have the checkpoint's names."""
+    for source, output in (("lm_head.", "output."), ("backbone.layers.", "blk."), (".mixer.shared_experts.down_proj.", ".ffn_down_shexp."),
+                           (".mixer.shared_experts.up_proj.", ".ffn_up_shexp.")):
+        name = name.replace(source, output)
+    return name
+
+
+@pytest.mark.parametrize("manifest", list(quantized_sources()))
+def test_values_of_quantized_source(manifest, tmp_path, figure):
+    wanted = json.loads(manifest.read_text())["tensors"]
+    checkpoint = next(p.parent for p in manifest.parent.glob("*/config.json"))
+    counts = []
+    for kind in ("F32", "BF16"):
+        out = tmp_path / f"{kind}.gguf"
+        mill("convert", checkpoint, "-o", out, "-r", kind).ok()
+        tensors = {t.name: t for t in GGUFReader(out).tensors}
+        for name, golden in wanted.items():
+            tensor = tensors[gguf_name(name)]
+            assert tensor.tensor_type.name == kind and tensor.shape.tolist() == golden["ne"], name
+            assert hashlib.sha256(tensor.data.tobytes()).hexdigest() == golden[f"sha256_{kind.lower()}"], f"{name} as {kind}"
+        counts.append(f"{kind} {len(wanted)}/{len(wanted)}")
+    figure(f"{manifest.parent.name}/dequant.json: values equal as {', '.join(counts)} tensors")
 
 
 @pytest.mark.parametrize("checkpoint, manifest", list(cases()))
