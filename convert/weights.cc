@@ -258,6 +258,8 @@ std::vector<float> as_floats(const SourceTensor& tensor, std::span<const std::by
   return values;
 }
 
+bool is_scale(float value) { return value > 0 && !std::isinf(value); }
+
 std::string bad_number(float value) {
   char text[40];
   std::snprintf(text, sizeof text, "%.9g", static_cast<double>(value));
@@ -269,8 +271,10 @@ std::string take_scales(const SourceTensor& tensor, std::span<const std::byte> b
   out = as_floats(tensor, bytes);
   std::string problem;
   for (float& value : out) {
-    if ((!(value > 0) || std::isinf(value)) && problem.empty()) problem = bad_number(value);
+    const float stored = value;
     if (divides) value = 1.0f / value;
+    if (!is_scale(stored) && problem.empty()) problem = bad_number(stored);
+    if (!is_scale(value) && problem.empty()) problem = bad_number(stored) + " whose reciprocal is one too";
   }
   return problem;
 }
@@ -299,7 +303,7 @@ std::string Weight::scheme() const {
   std::string text(scheme_name());
   if (form == nullptr) return text;
   if (!scales) return text + (tensor_scale && tensor_scale->elems() > 1 ? ", a scale per matrix" : ", one scale");
-  if (group_rows == 1 && group_elems == columns()) return text + ", a scale per row";
+  if (form->group_elems == 0 && group_rows == 1 && group_elems == columns()) return text + ", a scale per row";
   if (group_rows == 1) return text + ", groups of " + std::to_string(group_elems);
   return text + ", blocks of " + std::to_string(group_rows) + "x" + std::to_string(group_elems);
 }
