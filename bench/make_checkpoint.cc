@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
   app.add_option("--layers", layers, "layer kinds, separated by spaces");
   app.add_flag("--mtp", shape.mtp, "add a multi-token prediction block");
   app.add_flag("--sparse", shape.sparse, "holes instead of values");
+  app.add_flag("--nvfp4", shape.nvfp4, "routed experts NVFP4, shared experts and Mamba's projections FP8");
   app.add_flag("--full-tokenizer", shape.full_tokenizer, "fill the tokenizer up to --vocab");
   app.add_option("--config-from", config_from, "folder whose config.json is fitted");
   app.add_option("--tokenizer-from", tokenizer_from, "folder of the tokenizer files");

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 #include <set>
 #include <sstream>
@@ -22,17 +23,32 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
+// What a tensor's bytes are, as the safetensors writer sorts them: wider ones first.
+enum class Bytes { kF32, kBf16, kFp8, kNvfp4Codes, kNvfp4Scales };
+struct BytesRow {
+  const char* dtype;
+  uint64_t elem_bytes;
+  uint64_t weights_per_elem;
+};
+constexpr BytesRow kBytes[] = {{"F32", 4, 1}, {"BF16", 2, 1}, {"F8_E4M3", 1, 1}, {"U8", 1, 2}, {"F8_E4M3", 1, 0}};
+
 struct Tensor {
   std::string name;
-  bool f32;
+  Bytes kind;
   std::vector<uint64_t> shape;
+  float scale = 0;  // the value of a scalar
+  const BytesRow& row() const { return kBytes[static_cast<size_t>(kind)]; }
   uint64_t elems() const {
     uint64_t n = 1;
     for (uint64_t dim : shape) n *= dim;
     return n;
   }
-  uint64_t bytes() const { return elems() * (f32 ? 4 : 2); }
+  uint64_t bytes() const { return elems() * row().elem_bytes; }
+  uint64_t weights() const { return shape.empty() ? 0 : elems() * row().weights_per_elem; }
 };
+
+// Scales of whole tensors that fit the noise, whose largest values are near 1.
+constexpr float kNvfp4TensorScale = 1.0f / (6 * 448), kFp8TensorScale = 1.0f / 448;
 
 class TensorList {
  public:
@@ -46,7 +62,7 @@ class TensorList {
       else if (s_.layers[i] == "attention")
         attention(block + "mixer.");
       else if (s_.layers[i] == "moe")
-        moe(block + "mixer.");
+        moe(block + "mixer.", s_.nvfp4);
       else
         throw std::runtime_error("layer kind \"" + s_.layers[i] + "\": not mamba, attention or moe");
     }
@@ -57,18 +73,37 @@ class TensorList {
   std::vector<Tensor> tensors;
 
  private:
-  void add(std::string name, std::vector<uint64_t> shape) { tensors.push_back({std::move(name), false, std::move(shape)}); }
+  void add(std::string name, std::vector<uint64_t> shape, Bytes kind = Bytes::kBf16) {
+    tensors.push_back({std::move(name), kind, std::move(shape)});
+  }
+
+  void add_scalar(std::string name, float value) { tensors.push_back({std::move(name), Bytes::kF32, {}, value}); }
+
+  void add_fp8(const std::string& base, std::vector<uint64_t> shape, bool quantized) {
+    add(base + ".weight", std::move(shape), quantized ? Bytes::kFp8 : Bytes::kBf16);
+    if (!quantized) return;
+    add_scalar(base + ".weight_scale", kFp8TensorScale);
+    add_scalar(base + ".input_scale", 1);
+  }
+
+  void add_nvfp4(const std::string& base, uint64_t rows, uint64_t columns, bool quantized) {
+    if (!quantized) return add(base + ".weight", {rows, columns});
+    add(base + ".weight", {rows, columns / 2}, Bytes::kNvfp4Codes);
+    add(base + ".weight_scale", {rows, columns / 16}, Bytes::kNvfp4Scales);
+    add_scalar(base + ".weight_scale_2", kNvfp4TensorScale);
+    add_scalar(base + ".input_scale", 1);
+  }
 
   void mamba(const std::string& p) {
     const uint64_t inner = s_.mamba_heads * s_.mamba_head_dim, bc = 2 * s_.groups * s_.state;
-    add(p + "in_proj.weight", {2 * inner + bc + s_.mamba_heads, s_.hidden});
+    add_fp8(p + "in_proj", {2 * inner + bc + s_.mamba_heads, s_.hidden}, s_.nvfp4);
     add(p + "conv1d.weight", {inner + bc, 1, s_.conv_kernel});
     add(p + "conv1d.bias", {inner + bc});
     add(p + "A_log", {s_.mamba_heads});
     add(p + "D", {s_.mamba_heads});
     add(p + "dt_bias", {s_.mamba_heads});
     add(p + "norm.weight", {inner});
-    add(p + "out_proj.weight", {s_.hidden, inner});
+    add_fp8(p + "out_proj", {s_.hidden, inner}, s_.nvfp4);
   }
 
   void attention(const std::string& p) {
@@ -78,17 +113,17 @@ class TensorList {
     add(p + "o_proj.weight", {s_.hidden, s_.heads * s_.head_dim});
   }
 
-  void moe(const std::string& p) {
+  void moe(const std::string& p, bool quantized) {
     add(p + "gate.weight", {s_.experts, s_.hidden});
-    tensors.push_back({p + "gate.e_score_correction_bias", true, {s_.experts}});
+    add(p + "gate.e_score_correction_bias", {s_.experts}, Bytes::kF32);
     add(p + "fc1_latent_proj.weight", {s_.latent, s_.hidden});
     add(p + "fc2_latent_proj.weight", {s_.hidden, s_.latent});
-    add(p + "shared_experts.up_proj.weight", {s_.shared_width, s_.hidden});
-    add(p + "shared_experts.down_proj.weight", {s_.hidden, s_.shared_width});
+    add_fp8(p + "shared_experts.up_proj", {s_.shared_width, s_.hidden}, quantized);
+    add_fp8(p + "shared_experts.down_proj", {s_.hidden, s_.shared_width}, quantized);
     for (uint64_t e = 0; e < s_.experts; ++e) {
       const std::string expert = p + "experts." + std::to_string(e);
-      add(expert + ".up_proj.weight", {s_.expert_width, s_.latent});
-      add(expert + ".down_proj.weight", {s_.latent, s_.expert_width});
+      add_nvfp4(expert + ".up_proj", s_.expert_width, s_.latent, quantized);
+      add_nvfp4(expert + ".down_proj", s_.latent, s_.expert_width, quantized);
     }
   }
 
@@ -98,7 +133,7 @@ class TensorList {
     attention("mtp.layers.0.mixer.");
     add("mtp.layers.1.norm.weight", {s_.hidden});
     add("mtp.layers.1.final_layernorm.weight", {s_.hidden});
-    moe("mtp.layers.1.mixer.");
+    moe("mtp.layers.1.mixer.", false);
   }
 
   const RandomCheckpoint& s_;
@@ -140,6 +175,7 @@ void write_config(const RandomCheckpoint& s, const fs::path& from, const fs::pat
       {"vocab_size", s.vocab},
   };
   for (const auto& [key, value] : fields) config[key] = value;
+  if (s.nvfp4) config["quantization_config"] = {{"quant_method", "modelopt"}, {"quant_algo", "MIXED_PRECISION"}};
   write_text(out / "config.json", config.dump(1));
 }
 
@@ -181,6 +217,55 @@ std::vector<uint16_t> noise_pool(uint64_t seed) {
   return pool;
 }
 
+// The nearest E4M3 code of a value that is not negative, 448 at most.
+uint8_t e4m3_of(float value) {
+  int exponent = 0;
+  std::frexp(value, &exponent);
+  const int scale = std::max(exponent - 1, -6) - 3;                                   // of the mantissa's last bit
+  const auto mantissa = static_cast<int>(std::nearbyint(std::ldexp(value, -scale)));  // 8 .. 16, below in denormals
+  return static_cast<uint8_t>(std::min(0x7E, (scale + 9) * 8 + mantissa));
+}
+float e4m3_value(uint8_t code) {
+  return code < 8 ? std::ldexp(static_cast<float>(code), -9) : std::ldexp(static_cast<float>(8 + code % 8), code / 8 - 10);
+}
+
+// The noise in the bytes of each kind; a tensor is a slice of one of them. Codes and scales of a tensor are slices of their own,
+// so they do not belong to the same values, but both are distributed as in a quantized checkpoint.
+struct NoisePools {
+  std::vector<uint8_t> bytes[std::size(kBytes)];
+
+  NoisePools(const RandomCheckpoint& shape) {
+    const std::vector<uint16_t> noise = noise_pool(shape.seed);
+    of(Bytes::kBf16).resize(2 * noise.size());
+    std::memcpy(of(Bytes::kBf16).data(), noise.data(), 2 * noise.size());
+    if (!shape.nvfp4) return;
+    for (size_t i = 0; i < noise.size(); i += 16) {
+      float values[16], largest = 0;
+      for (size_t j = 0; j < 16; ++j) {
+        values[j] = std::bit_cast<float>(uint32_t{noise[i + j]} << 16);
+        largest = std::max(largest, std::fabs(values[j]));
+        const auto sign = static_cast<uint8_t>(values[j] < 0 ? 0x80 : 0);
+        of(Bytes::kFp8).push_back(sign | e4m3_of(std::min(448.0f, std::fabs(values[j]) / kFp8TensorScale)));
+      }
+      const uint8_t scale = std::max<uint8_t>(1, e4m3_of(std::min(448.0f, largest / 6 / kNvfp4TensorScale)));
+      of(Bytes::kNvfp4Scales).push_back(scale);
+      for (size_t j = 0; j < 16; j += 2) {
+        const float step = e4m3_value(scale) * kNvfp4TensorScale;
+        of(Bytes::kNvfp4Codes).push_back(static_cast<uint8_t>(e2m1_of(values[j] / step) | e2m1_of(values[j + 1] / step) << 4));
+      }
+    }
+  }
+  std::vector<uint8_t>& of(Bytes kind) { return bytes[static_cast<size_t>(kind)]; }
+  const std::vector<uint8_t>& of(Bytes kind) const { return bytes[static_cast<size_t>(kind)]; }
+
+  // The nearest of 0 .5 1 1.5 2 3 4 6, with its sign in bit 3.
+  static uint8_t e2m1_of(float value) {
+    constexpr float kMiddles[] = {0.25f, 0.75f, 1.25f, 1.75f, 2.5f, 3.5f, 5};
+    const auto at = std::ranges::upper_bound(kMiddles, std::fabs(value)) - std::begin(kMiddles);
+    return static_cast<uint8_t>(at | (value < 0 ? 8 : 0));
+  }
+};
+
 class ShardFile {
  public:
   explicit ShardFile(const fs::path& path)
@@ -216,16 +301,23 @@ class ShardFile {
   int fd_;
 };
 
-void write_values(ShardFile& file, const Tensor& tensor, const std::vector<uint16_t>& pool, std::mt19937_64& random) {
-  if (tensor.f32) {
+void write_values(ShardFile& file, const Tensor& tensor, const NoisePools& pools, std::mt19937_64& random) {
+  const std::vector<uint8_t>& pool = pools.of(tensor.kind == Bytes::kF32 ? Bytes::kBf16 : tensor.kind);
+  if (tensor.shape.empty()) return file.write(&tensor.scale, sizeof tensor.scale);
+  if (tensor.kind == Bytes::kF32) {
     std::vector<float> values(tensor.elems());
-    for (float& value : values) value = std::bit_cast<float>(uint32_t{pool[random() % pool.size()]} << 16);
+    for (float& value : values) {
+      uint16_t word;
+      std::memcpy(&word, &pool[random() % (pool.size() / 2) * 2], sizeof word);
+      value = std::bit_cast<float>(uint32_t{word} << 16);
+    }
     return file.write(values.data(), tensor.bytes());
   }
+  const uint64_t width = tensor.row().elem_bytes, elems = pool.size() / width;
   for (uint64_t left = tensor.elems(); left > 0;) {
-    const uint64_t start = random() % (pool.size() / 2);
-    const uint64_t count = std::min<uint64_t>(left, pool.size() - start);
-    file.write(pool.data() + start, 2 * count);
+    const uint64_t start = random() % (elems / 2);
+    const uint64_t count = std::min<uint64_t>(left, elems - start);
+    file.write(pool.data() + width * start, width * count);
     left -= count;
   }
 }
@@ -235,7 +327,7 @@ std::string header_of(const std::vector<Tensor>& shard, uint64_t& data_bytes) {
   data_bytes = 0;
   for (const Tensor& tensor : shard) {
     const uint64_t end = data_bytes + tensor.bytes();
-    const json entry = {{"dtype", tensor.f32 ? "F32" : "BF16"}, {"shape", tensor.shape}, {"data_offsets", {data_bytes, end}}};
+    const json entry = {{"dtype", tensor.row().dtype}, {"shape", tensor.shape}, {"data_offsets", {data_bytes, end}}};
     if (text.size() > 1) text += ',';
     text.append(json(tensor.name).dump()).append(":").append(entry.dump());
     data_bytes = end;
@@ -257,8 +349,9 @@ std::vector<std::vector<Tensor>> cut_into_shards(std::vector<Tensor> tensors, ui
     shards.back().push_back(std::move(tensor));
   }
   for (auto& shard : shards) {
-    std::sort(shard.begin(), shard.end(),
-              [](const Tensor& a, const Tensor& b) { return std::pair(!a.f32, a.name) < std::pair(!b.f32, b.name); });
+    std::sort(shard.begin(), shard.end(), [](const Tensor& a, const Tensor& b) {
+      return std::pair(a.row().elem_bytes, b.name) > std::pair(b.row().elem_bytes, a.name);
+    });
   }
   return shards;
 }
@@ -282,7 +375,8 @@ WrittenCheckpoint write_random_checkpoint(const RandomCheckpoint& shape, const f
   write_config(shape, config_from, out);
   write_tokenizer(shape, tokenizer_from, out);
   const auto shards = cut_into_shards(TensorList(shape).tensors, shape.shard_bytes);
-  const std::vector<uint16_t> pool = shape.sparse ? std::vector<uint16_t>() : noise_pool(shape.seed);
+  std::optional<NoisePools> pools;
+  if (!shape.sparse) pools.emplace(shape);
   std::mt19937_64 random(shape.seed);
   WrittenCheckpoint written{0, shards.size(), 0, 0};
   json weight_map = json::object();
@@ -297,10 +391,10 @@ WrittenCheckpoint write_random_checkpoint(const RandomCheckpoint& shape, const f
     file.write(header.data(), header.size());
     if (shape.sparse) file.set_size(8 + header_bytes + data_bytes);
     for (const Tensor& tensor : shards[i]) {
-      if (!shape.sparse) write_values(file, tensor, pool, random);
+      if (!shape.sparse) write_values(file, tensor, *pools, random);
       weight_map[tensor.name] = name;
       written.tensors += 1;
-      written.weights += tensor.elems();
+      written.weights += tensor.weights();
     }
     written.bytes += data_bytes;
     file.flush_and_forget();

@@ -1,7 +1,9 @@
 // Writes a checkpoint folder with random weights and any number of experts: what the scale bench converts, and what the
 // tests interrupt. Tensor names, shapes, dtypes and their order in the shards are those of a large hybrid model with Mamba,
 // attention and latent MoE blocks (architecture NemotronHForCausalLM); config.json and tokenizer are taken from a small
-// checkpoint and fitted to the shape. Values are heavy-tailed BF16 noise, equal for equal seeds, or holes in sparse files.
+// checkpoint and fitted to the shape. Values are heavy-tailed BF16 noise, equal for equal seeds, or holes in sparse files. The
+// same noise may be quantized as in the form that is downloaded most: routed experts NVFP4, shared experts and Mamba's
+// projections FP8, the rest and the MTP block BF16.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +29,7 @@ struct RandomCheckpoint {
   uint64_t shard_bytes = 1'000'000'000;  // a shard is closed before the tensor that would exceed this
   uint64_t seed = 1;
   bool sparse = false;          // holes instead of values
+  bool nvfp4 = false;           // quantized, see above
   bool full_tokenizer = false;  // made-up tokens and merges up to `vocab`, as many as a real tokenizer has
 };
 
@@ -34,7 +37,7 @@ struct WrittenCheckpoint {
   uint64_t tensors = 0;
   uint64_t shards = 0;
   uint64_t bytes = 0;    // of tensor data
-  uint64_t weights = 0;  // elements of all tensors
+  uint64_t weights = 0;  // values, without scales
 };
 
 // The layer kinds of the largest of the family: 108 blocks.
