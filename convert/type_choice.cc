@@ -280,6 +280,7 @@ class Chooser {
                                (tensors.size() > 1 ? " (and " + std::to_string(tensors.size() - 1) + " more tensors)" : "") +
                                "; " + recipe_.name + " decides"});
     }
+    report_idle_options();
     for (size_t i = 0; i < type_rules_.size(); ++i) {
       if (rule_hits_[i] == 0) warn(type_rules_[i].origin + ": matches no tensor");
     }
@@ -292,6 +293,18 @@ class Chooser {
     for (const auto& [origin, n] : overridden_f32_) {
       warn(origin + ": " + std::to_string(n) + " of its tensors stay F32, as llama.cpp wants them");
     }
+  }
+
+  void report_idle_options() {
+    const auto has = [&](auto wanted) {
+      return std::ranges::any_of(weights_, [&](const Weight& w) { return w.form != nullptr && wanted(w); });
+    };
+    for (const GgmlType type : options_.keep) {
+      if (has([&](const Weight& w) { return w.form->as_auto == type; })) continue;
+      warn(std::string(name(type)) + " is to be kept, but no tensor of the source is");
+    }
+    if (options_.fp8_as_q8 && !has([](const Weight& w) { return info(w.code_kind).bits == 8; }))
+      warn("--fp8-as-q8: no tensor of the source is made of 8-bit floats");
   }
 
   // The whole model's bits first, then each kind of fallback with its cost.

@@ -46,7 +46,7 @@ def test_unknown_names_suggest_the_nearest(args, suggestion):
     ["convert", str(MINI), "-o", "x.gguf", "-t", "exps=Q99_X"],
     ["convert", str(MINI), "-o", "x.gguf", "-t", "(=Q8_0"],
     ["convert", str(MINI), "-o", "x.gguf", "--no-mtp", "--mtp-only"],
-    ["convert", str(MINI), "-o", "x.gguf", "--keep-nvfp4"],
+    ["convert", str(MINI), "-o", "x.gguf", "--keep-everything"],
 ])
 def test_wrong_usage(args, tmp_path):
     refused(mill(*args, cwd=tmp_path), 64)

@@ -210,5 +210,20 @@ TEST(Plan, ImportanceOfAnotherShapeIsRefused) {
   EXPECT_NE(error.message().find("values, the tensor needs 1 x"), std::string::npos) << error.message();
 }
 
+// A plain matrix may be seen in rows of another length, a quantized one has its scales in the way.
+TEST(Plan, QuantizedRowsOfAnotherLengthAreRefused) {
+  const Checkpoint checkpoint(kData / "goldens/d2-ultra-nvfp4-modelopt/NVIDIA-Nemotron-3-Ultra-550B-A55B-NVFP4");
+  Model model = describe_model(checkpoint, {});
+  const auto tensor = std::ranges::find(model.tensors, "blk.0.ssm_out.weight", &ModelTensor::name);
+  ASSERT_NE(tensor, model.tensors.end());
+  tensor->ne = {512, 128};
+  tensor->pieces[0].rows = 128;
+  expect_error(
+      Exit::kBadInput,
+      "model-00003-of-00003.safetensors: tensor \"backbone.layers.0.mixer.out_proj.weight\": FP8, one scale in rows of 256, "
+      "but blk.0.ssm_out.weight has rows of 512",
+      [&] { make_plan(checkpoint, model, with_recipe("Q8_0")); });
+}
+
 }  // namespace
 }  // namespace ggufmill

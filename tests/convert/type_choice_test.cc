@@ -269,5 +269,110 @@ TEST(FileType, OfThePresetOrOfMostBytes) {
   EXPECT_EQ(number(all_of("Q2_0")), 41u);
 }
 
+// ---- quantized sources
+
+// Source 0 is NVFP4, 1 FP8 with one scale, 2 MXFP4, 3 plain, 4 FP8 that llama.cpp's converter makes Q8_0.
+std::vector<Weight> some_weights() {
+  const auto of = [](std::string_view form, std::string_view scales_suffix) {
+    Weight w;
+    w.form = &*std::ranges::find_if(weight_forms(),
+                                    [&](const WeightForm& f) { return f.name == form && f.scales_suffix == scales_suffix; });
+    w.code_kind = w.form->codes_dtypes[0].codes;
+    return w;
+  };
+  std::vector<Weight> weights = {of("NVFP4", ".weight_scale"), of("FP8", ".weight_scale"), of("MXFP4", ".weight_scale"), Weight(),
+                                 of("FP8", ".scale")};
+  weights[0].tensor_scales = {0.5f};
+  weights[1].tensor_scales = {0.5f};
+  return weights;
+}
+
+ModelTensor made_of(ModelTensor t, uint32_t source, uint64_t pieces = 1) {
+  for (uint64_t i = 0; i < pieces; ++i) t.pieces.push_back({source, i * t.rows() / pieces, t.rows() / pieces});
+  return t;
+}
+
+Chosen choose_of(std::vector<ModelTensor> tensors, const Recipe& recipe, TypeOptions options) {
+  Model model;
+  model.tensors = std::move(tensors);
+  Chosen out;
+  const std::vector<Weight> weights = some_weights();
+  const auto choices = choose_types(some_checkpoint(), model, weights, recipe, options, out.findings);
+  for (size_t i = 0; i < choices.size(); ++i) out.by_name[model.tensors[i].name] = choices[i];
+  return out;
+}
+
+TEST(TypeChoiceOfSources, AutoKeepsWhatLlamaCppsConverterKeeps) {
+  const Chosen chosen =
+      choose_of({made_of(tensor("blk.0.ffn_up_exps.weight", {128, 64, 2}), 0, 2),
+                 made_of(tensor("blk.0.ffn_down.weight", {64, 64}), 1), made_of(tensor("blk.0.ffn_up.weight", {64, 64}), 2),
+                 made_of(tensor("blk.0.attn_q.weight", {64, 64}), 3), made_of(tensor("blk.0.attn_k.weight", {64, 64}), 4)},
+                load_recipe("auto"), {});
+  EXPECT_EQ(chosen.type("blk.0.ffn_up_exps.weight"), "NVFP4");
+  EXPECT_TRUE(chosen.by_name.at("blk.0.ffn_up_exps.weight").repack);
+  EXPECT_EQ(chosen.by_name.at("blk.0.ffn_up_exps.weight").reason, "source is NVFP4, kept");
+  EXPECT_EQ(chosen.type("blk.0.ffn_up.weight"), "MXFP4");
+  EXPECT_EQ(chosen.type("blk.0.ffn_down.weight"), "BF16");
+  EXPECT_EQ(chosen.type("blk.0.attn_q.weight"), "BF16");
+  EXPECT_EQ(chosen.type("blk.0.attn_k.weight"), "Q8_0");
+  EXPECT_EQ(chosen.by_name.at("blk.0.attn_k.weight").reason, "source is FP8");
+  EXPECT_TRUE(chosen.findings.empty());
+}
+
+TEST(TypeChoiceOfSources, RecipesKeepWhatTheyAreTold) {
+  const std::vector<ModelTensor> tensors = {made_of(tensor("blk.0.ffn_up.weight", {64, 64}), 0),
+                                            made_of(tensor("blk.0.ffn_down.weight", {64, 64}), 2),
+                                            made_of(tensor("blk.0.ffn_gate.weight", {64, 64}), 1)};
+  EXPECT_EQ(choose_of(tensors, all_of("Q4_0"), {}).type("blk.0.ffn_up.weight"), "Q4_0");
+  const Chosen nvfp4 = choose_of(tensors, all_of("Q4_0"), {.keep = {GgmlType::NVFP4}});
+  EXPECT_EQ(nvfp4.type("blk.0.ffn_up.weight"), "NVFP4");
+  EXPECT_EQ(nvfp4.type("blk.0.ffn_down.weight"), "Q4_0");
+  const Chosen both = choose_of(tensors, all_of("Q4_0"), {.keep = {GgmlType::NVFP4, GgmlType::MXFP4}, .fp8_as_q8 = true});
+  EXPECT_EQ(both.type("blk.0.ffn_up.weight"), "NVFP4");
+  EXPECT_EQ(both.type("blk.0.ffn_down.weight"), "MXFP4");
+  EXPECT_EQ(both.type("blk.0.ffn_gate.weight"), "Q8_0");
+  const std::vector<Rule> rules = {parse_type_option("ffn_up=Q5_0")};
+  EXPECT_EQ(choose_of(tensors, all_of("Q4_0"), {.rules = rules, .keep = {GgmlType::NVFP4}}).type("blk.0.ffn_up.weight"), "Q5_0");
+}
+
+TEST(TypeChoiceOfSources, BlocksThatCannotBeKeptAreAFinding) {
+  ModelTensor op = made_of(tensor("blk.0.ffn_up.weight", {64, 64}), 0);
+  op.op = ValueOp::kNegExp;
+  ModelTensor joined = made_of(tensor("blk.0.attn_qkv.weight", {64, 64}), 0, 2);
+  const std::pair<ModelTensor, std::string> cases[] = {
+      {op, "its values are transformed"},
+      {made_of(tensor("blk.0.ffn_up.weight", {96, 64}), 0), "rows of 96 are not whole blocks of 64"},
+      {made_of(tensor("blk.0.ffn_latent_up.weight", {64, 64}), 0), "llama.cpp reads no scale for this tensor"},
+      {joined, "its matrices are joined from parts that have scales of their own"}};
+  for (const auto& [tensor, why] : cases) {
+    const Chosen chosen = choose_of({tensor}, all_of("Q4_0"), {.keep = {GgmlType::NVFP4}});
+    EXPECT_EQ(chosen.type(tensor.name), "Q4_0");
+    EXPECT_FALSE(chosen.by_name.at(tensor.name).repack);
+    ASSERT_EQ(chosen.findings.size(), 1u) << why;
+    EXPECT_EQ(chosen.findings[0].message, "NVFP4 blocks cannot be kept: " + why + "; r decides");
+  }
+}
+
+TEST(TypeChoiceOfSources, BlocksWithoutAScaleOfTheirOwnNeedNone) {  // MXFP4
+  const Chosen chosen = choose_of({made_of(tensor("blk.0.ffn_latent_up.weight", {64, 64}), 2)}, load_recipe("auto"), {});
+  EXPECT_EQ(chosen.type("blk.0.ffn_latent_up.weight"), "MXFP4");
+}
+
+TEST(TypeChoiceOfSources, TensorOfTwoFormsIsLeftToTheRecipe) {
+  ModelTensor mixed = tensor("blk.0.ffn_up_exps.weight", {64, 64, 2});
+  mixed.pieces = {{0, 0, 64}, {2, 64, 64}};
+  EXPECT_EQ(choose_of({mixed}, load_recipe("auto"), {}).type(mixed.name), "BF16");
+}
+
+TEST(TypeChoiceOfSources, OptionsThatMatchNothingAreFindings) {
+  Chosen out;
+  Model model;
+  model.tensors = {tensor("output.weight", {64, 64})};
+  choose_types(some_checkpoint(), model, {}, all_of("Q4_0"), {.keep = {GgmlType::NVFP4}, .fp8_as_q8 = true}, out.findings);
+  ASSERT_EQ(out.findings.size(), 2u);
+  EXPECT_EQ(out.findings[0].message, "NVFP4 is to be kept, but no tensor of the source is");
+  EXPECT_EQ(out.findings[1].message, "--fp8-as-q8: no tensor of the source is made of 8-bit floats");
+}
+
 }  // namespace
 }  // namespace ggufmill
