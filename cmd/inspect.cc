@@ -26,8 +26,8 @@ struct TypeSum {
 std::map<std::string, TypeSum> type_histogram(const Inspection& inspection) {
   std::map<std::string, TypeSum> types;
   for (const InspectedTensor& t : inspection.tensors) {
-    TypeSum& sum = types[t.type];
-    ++sum.tensors;
+    TypeSum& sum = types[t.kind.empty() ? t.type : t.kind];
+    sum.tensors += t.scale_of.empty();
     sum.elems += t.elems;
     sum.bytes += t.bytes;
   }
@@ -36,6 +36,16 @@ std::map<std::string, TypeSum> type_histogram(const Inspection& inspection) {
 
 double bits_per_weight(uint64_t bytes, uint64_t elems) {
   return elems == 0 ? 0 : 8 * static_cast<double>(bytes) / static_cast<double>(elems);
+}
+
+void add_weight(const InspectedWeight& weight, Json& entry) {
+  entry["weight"] = weight.name;
+  entry["scheme"] = weight.scheme;
+  entry["values"] = weight.values;
+  const auto pair = [](const ScaleRange& range) { return Json{number_json(range.least), number_json(range.most)}; };
+  if (weight.scales.groups) entry["scale_range"] = pair(*weight.scales.groups);
+  if (const auto& tensor = weight.scales.tensor)
+    entry["tensor_scale"] = tensor->least == tensor->most ? number_json(tensor->least) : pair(*tensor);
 }
 
 void print_json(const Inspection& inspection, std::ostream& out) {
@@ -55,6 +65,8 @@ void print_json(const Inspection& inspection, std::ostream& out) {
   for (const InspectedTensor& t : inspection.tensors) {
     Json entry = {
         {"name", t.name}, {"type", t.type}, {"shape", t.shape}, {"bytes", t.bytes}, {"file", inspection.files[t.file].name}};
+    if (t.weight) add_weight(*t.weight, entry);
+    if (!t.scale_of.empty()) entry["scale_of"] = t.scale_of;
     if (t.seen) entry["tokens"] = {{"least", t.seen->least}, {"most", t.seen->most}, {"never_seen", t.seen->never}};
     j["tensors"].push_back(std::move(entry));
   }
@@ -95,9 +107,13 @@ void print_types(const Inspection& inspection, std::ostream& out) {
     table.row({type, std::to_string(sum.tensors), format_count(sum.elems), format_bytes(sum.bytes), format_fixed(share, 1) + " %",
                format_fixed(bits_per_weight(sum.bytes, sum.elems), 2)});
   };
-  for (const auto& [type, sum] : by_bytes) row(type, sum);
+  uint64_t tensors = 0;
+  for (const auto& [type, sum] : by_bytes) {
+    row(type, sum);
+    tensors += sum.tensors;
+  }
   table.rule();
-  row("all", {inspection.tensors.size(), inspection.elems(), all_bytes});
+  row("all", {tensors, inspection.elems(), all_bytes});
   out << '\n';
   table.print(out);
 }
@@ -125,16 +141,40 @@ std::string tokens_text(const SeenTokens& seen) {
   return seen.least == seen.most ? most : format_fixed(seen.least, 0) + " to " + most;
 }
 
+std::string number_text(float value) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%.4g", static_cast<double>(value));
+  return text;
+}
+
+std::string range_text(const std::optional<ScaleRange>& range) {
+  if (!range) return "";
+  return range->least == range->most ? number_text(range->least) : number_text(range->least) + " to " + number_text(range->most);
+}
+
+// "0.0625 to 448, of all 0.000372"
+std::string scales_text(const InspectedTensor& t) {
+  if (!t.weight) return "";
+  const std::string groups = range_text(t.weight->scales.groups), tensor = range_text(t.weight->scales.tensor);
+  return groups.empty() || tensor.empty() ? groups + tensor : groups + ", of all " + tensor;
+}
+
 void print_tensors(const Inspection& inspection, bool verbose, std::ostream& out) {
   if (inspection.tensors.empty()) return;
   const size_t shown = verbose ? inspection.tensors.size() : std::min(inspection.tensors.size(), kMaxTensorsShown);
   using enum TextTable::Align;
   const bool is_imatrix = inspection.format == "imatrix";
-  TextTable table({{"tensor"}, {"type"}, {"shape"}, {"bytes", kRight}, {is_imatrix ? "tokens" : "file", kRight}});
+  const bool quantized = std::ranges::any_of(inspection.tensors, [](const InspectedTensor& t) { return t.weight.has_value(); });
+  std::vector<TextTable::Column> columns = {
+      {"tensor"}, {"type"}, {"shape"}, {"bytes", kRight}, {is_imatrix ? "tokens" : "file", kRight}};
+  if (quantized) columns.insert(columns.end(), {{"scheme"}, {"scales"}});
+  TextTable table(columns);
   for (size_t i = 0; i < shown; ++i) {
     const InspectedTensor& t = inspection.tensors[i];
-    table.row({printable(t.name, 64), t.type, shape_text(t.shape), std::to_string(t.bytes),
-               is_imatrix ? tokens_text(*t.seen) : std::to_string(t.file + 1)});
+    std::vector<std::string> cells = {printable(t.name, 64), t.type, shape_text(t.shape), std::to_string(t.bytes),
+                                      is_imatrix ? tokens_text(*t.seen) : std::to_string(t.file + 1)};
+    if (quantized) cells.insert(cells.end(), {t.weight ? t.weight->scheme : t.scale_of.empty() ? "" : "scale", scales_text(t)});
+    table.row(std::move(cells));
   }
   out << '\n';
   table.print(out);
@@ -162,7 +202,7 @@ void print_text(const Inspection& inspection, bool verbose, std::ostream& out) {
 }  // namespace
 
 int run_inspect(const InspectOptions& options, std::ostream& out) {
-  const Inspection inspection = inspect_path(options.path);
+  const Inspection inspection = inspect_path(options.path, options.scales);
   if (options.json) {
     print_json(inspection, out);
   } else {

@@ -10,6 +10,7 @@ struct InspectOptions {
   std::filesystem::path path = {};  // a hub name is resolved before
   bool json = false;
   bool verbose = false;  // every key and tensor, nothing cut
+  bool scales = false;   // ranges of all scales of a quantized checkpoint, however many
 };
 
 // Prints to `out`; kOk. Throws kBadInput for a path that holds none of them.

@@ -4,8 +4,10 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <unordered_map>
 
 #include "cmd/sizes.h"
+#include "convert/quantization_config.h"
 #include "formats/checkpoint.h"
 #include "formats/error.h"
 #include "formats/gguf.h"
@@ -24,13 +26,7 @@ constexpr size_t kTextChars = 60;
 
 std::string counted(uint64_t n, const std::string& what) { return std::to_string(n) + " " + what + (n == 1 ? "" : "s"); }
 
-// JSON has no NaN; the shortest decimal of a float, not of the double it becomes.
-Json number_json(float value) {
-  if (!std::isfinite(value)) return std::isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
-  char text[40];
-  *std::to_chars(text, text + sizeof(text) - 1, value).ptr = '\0';
-  return std::strtod(text, nullptr);
-}
+using ggufmill::number_json;
 Json number_json(double value) {
   if (!std::isfinite(value)) return std::isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
   return value;
@@ -108,7 +104,72 @@ void add_config(const fs::path& file, Inspection& inspection) {
   }
 }
 
-Inspection inspect_checkpoint(const fs::path& path) {
+// Of a damaged download: what is wrong with one expert is wrong with thousands.
+constexpr size_t kMaxFindings = 20;
+
+void add_findings(std::vector<Finding> found, Inspection& inspection) {
+  const size_t shown = std::min(found.size(), kMaxFindings);
+  inspection.findings.insert(inspection.findings.end(), found.begin(), found.begin() + static_cast<std::ptrdiff_t>(shown));
+  if (shown < found.size())
+    inspection.findings.push_back(
+        {Severity::kError, "", "", "and " + std::to_string(found.size() - shown) + " more of this kind"});
+}
+
+// Quantized weights with their scales; what they or the configs have wrong is a finding.
+Weights bound_weights(const Checkpoint& checkpoint, Inspection& inspection) {
+  Weights weights;
+  try {
+    const JsonDocument config = JsonDocument::load(checkpoint.file("config.json"), kMaxConfigBytes);
+    const QuantizationConfig quantization(checkpoint, config.root());
+    weights = bind_weights(checkpoint, quantization.block_size());
+    quantization.check(weights.all, inspection.findings);
+  } catch (const Error& error) {
+    inspection.findings.push_back({Severity::kError, "", "", error.message()});
+    if (weights.all.empty()) weights = bind_weights(checkpoint, {});
+  }
+  std::vector<Finding> problems;
+  for (const Weight& w : weights.all) {
+    if (!w.problem.empty())
+      problems.push_back({Severity::kError, checkpoint.shards()[w.codes.shard].name, w.codes.name, w.problem});
+  }
+  add_findings(std::move(problems), inspection);
+  return weights;
+}
+
+void add_schemes(const Checkpoint& checkpoint, bool all_scales, Inspection& inspection) {
+  auto [weights, dropped] = bound_weights(checkpoint, inspection);
+  const uint64_t scale_bytes = group_scale_bytes(weights);
+  const bool groups = all_scales || scale_bytes <= kMaxScaleBytes;
+  if (!groups) {
+    inspection.findings.push_back(
+        {Severity::kInfo, "", "",
+         "the scales of blocks are " + format_bytes(scale_bytes) + " and were not read (--scales reads all)"});
+  }
+  std::vector<Finding> bad;
+  const std::vector<WeightScales> ranges = scale_ranges(checkpoint.shards(), weights, groups, bad);
+  add_findings(std::move(bad), inspection);
+  std::unordered_map<std::string_view, InspectedTensor*> by_name;
+  for (InspectedTensor& t : inspection.tensors) by_name[t.name] = &t;
+  for (const std::string& name : dropped) by_name.at(name)->elems = 0;  // scales of the KV cache
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const Weight& w = weights[i];
+    if (w.form == nullptr) continue;
+    for (const auto* part : {&w.scales, &w.tensor_scale, &w.input_scale, &w.stored_shape}) {
+      if (!*part) continue;
+      InspectedTensor& t = *by_name.at((*part)->name);
+      t.scale_of = w.name;
+      t.kind = w.scheme_name();
+      t.elems = 0;
+    }
+    InspectedTensor& codes = *by_name.at(w.codes.name);
+    codes.kind = w.scheme_name();
+    if (!w.problem.empty()) continue;
+    codes.elems = w.elems();
+    codes.weight = {w.name, codes.kind, w.scheme(), w.shape, ranges[i]};
+  }
+}
+
+Inspection inspect_checkpoint(const fs::path& path, bool all_scales) {
   const Checkpoint checkpoint(path);
   Inspection inspection{.format = "safetensors", .title = {}, .metadata = {}, .files = {}, .tensors = {}, .findings = {}};
   inspection.title = "checkpoint " + printable(checkpoint.model_name()) + ": " + counted(checkpoint.shards().size(), "shard");
@@ -117,6 +178,7 @@ Inspection inspect_checkpoint(const fs::path& path) {
   for (const SourceTensor& t : checkpoint.tensors()) {
     inspection.tensors.push_back({t.name, std::string(name(t.dtype)), t.shape, t.elems(), t.extent.bytes, t.shard});
   }
+  add_schemes(checkpoint, all_scales, inspection);
   return inspection;
 }
 
@@ -170,6 +232,13 @@ Inspection inspect_gguf(const fs::path& path) {
 
 }  // namespace
 
+Json number_json(float value) {
+  if (!std::isfinite(value)) return std::isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
+  char text[40];
+  *std::to_chars(text, text + sizeof(text) - 1, value).ptr = '\0';
+  return std::strtod(text, nullptr);
+}
+
 uint64_t Inspection::elems() const {
   uint64_t sum = 0;
   for (const InspectedTensor& t : tensors) sum += t.elems;
@@ -182,7 +251,7 @@ uint64_t Inspection::tensor_bytes() const {
   return sum;
 }
 
-Inspection inspect_path(const fs::path& path) {
+Inspection inspect_path(const fs::path& path, bool all_scales) {
   VerifyTarget target;
   try {
     target = find_target(path);
@@ -190,7 +259,7 @@ Inspection inspect_path(const fs::path& path) {
     if (error.code() != Exit::kDifference) throw;
     throw Error(Exit::kBadInput, error.message(), error.hint());
   }
-  if (target.is_checkpoint) return inspect_checkpoint(target.checkpoint);
+  if (target.is_checkpoint) return inspect_checkpoint(target.checkpoint, all_scales);
   if (target.files.empty()) throw Error(Exit::kBadInput, printable(path.string(), 4096) + ": the files of this set are missing");
   return inspect_gguf(target.folder / target.files[0]);
 }

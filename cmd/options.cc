@@ -232,6 +232,7 @@ class OptionTree {
     c->add_option("PATH", inspect_source_, "checkpoint folder, GGUF, importance matrix or hub name")->required();
     c->add_flag("--json", inspect_.json, "one JSON object on stdout");
     c->add_flag("-v,--verbose", inspect_.verbose, "every key and tensor");
+    c->add_flag("--scales", inspect_.scales, "read the scales of all blocks of a quantized checkpoint, also above 1 GiB of them");
   }
 
   void add_recipe() {

@@ -310,7 +310,8 @@ std::string Weight::scheme() const {
 
 Weights bind_weights(const Checkpoint& checkpoint, BlockSize block) { return Binder(checkpoint, block).run(); }
 
-void read_tensor_scales(std::span<const Shard> shards, std::span<const uint32_t> used, std::vector<Weight>& weights) {
+std::vector<Finding> find_tensor_scales(std::span<const Shard> shards, std::span<const uint32_t> used,
+                                        std::vector<Weight>& weights) {
   struct Raw {
     std::vector<std::byte> tensor_scale, input_scale, shape;
   };
@@ -323,11 +324,9 @@ void read_tensor_scales(std::span<const Shard> shards, std::span<const uint32_t>
     if (w.stored_shape) wanted.push_back({&*w.stored_shape, &raw[i].shape});
   }
   read_all(shards, std::move(wanted));
-  uint64_t problems = 0;
-  std::string first;
+  std::vector<Finding> findings;
   const auto note = [&](const SourceTensor& tensor, const std::string& why) {
-    if (why.empty() || problems++ > 0) return;
-    first = printable(shards[tensor.shard].name) + ": " + quoted_tensor(tensor.name) + ": " + why;
+    if (!why.empty()) findings.push_back({Severity::kError, shards[tensor.shard].name, tensor.name, why});
   };
   for (size_t i = 0; i < used.size(); ++i) {
     Weight& w = weights[used[i]];
@@ -337,8 +336,14 @@ void read_tensor_scales(std::span<const Shard> shards, std::span<const uint32_t>
     if (w.input_scale) take_scales(*w.input_scale, raw[i].input_scale, divides, w.input_scales);
     if (w.stored_shape) note(*w.stored_shape, compare_shape(w, raw[i].shape));
   }
-  if (problems == 0) return;
-  throw Error(Exit::kBadInput, first + (problems > 1 ? " (and " + std::to_string(problems - 1) + " more scales)" : ""));
+  return findings;
+}
+
+void read_tensor_scales(std::span<const Shard> shards, std::span<const uint32_t> used, std::vector<Weight>& weights) {
+  const std::vector<Finding> bad = find_tensor_scales(shards, used, weights);
+  if (bad.empty()) return;
+  throw Error(Exit::kBadInput, printable(bad[0].file) + ": " + quoted_tensor(bad[0].tensor) + ": " + bad[0].message +
+                                   (bad.size() > 1 ? " (and " + std::to_string(bad.size() - 1) + " more scales)" : ""));
 }
 
 }  // namespace ggufmill

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "formats/checkpoint.h"
+#include "formats/finding.h"
 #include "formats/ggml_type.h"
 #include "quant/source_codes.h"
 
@@ -91,9 +92,13 @@ struct BlockSize {
 };
 Weights bind_weights(const Checkpoint& checkpoint, BlockSize block);
 
-// Fills tensor_scales and input_scales of the weights that `used` names (indexes) and compares stored shapes. Reads by offset,
-// near ones together. Throws one kBadInput that counts all and names the first: a scale of the whole that is zero, negative or no
-// number, a stored shape that is not the codes'.
+// Fills tensor_scales and input_scales of the weights that `used` names (indexes; none with a problem) and compares stored
+// shapes. Reads by offset, near ones together. Findings, all errors: a scale of the whole that is zero, negative or no number, a
+// stored shape that is not the codes'.
+std::vector<Finding> find_tensor_scales(std::span<const Shard> shards, std::span<const uint32_t> used,
+                                        std::vector<Weight>& weights);
+
+// The same; throws one kBadInput that counts the findings and names the first.
 void read_tensor_scales(std::span<const Shard> shards, std::span<const uint32_t> used, std::vector<Weight>& weights);
 
 }  // namespace ggufmill

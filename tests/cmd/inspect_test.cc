@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "cmd/inspection.h"
+#include "tests/convert/quantized_files.h"
 #include "tests/formats/expect_error.h"
 #include "tests/formats/gguf_bytes.h"
 #include "tests/verify/small_set.h"
@@ -98,6 +100,102 @@ TEST(InspectCommand, ACheckpoint) {
   EXPECT_TRUE(text.starts_with("checkpoint mini-nemotron3: 4 shards, 27.6 MB, 141 tensors, 13.8 M parameters, "))
       << text.substr(0, 200);
   EXPECT_TRUE(text.ends_with("... and 81 more tensors (-v shows all)\n"));
+}
+
+const std::filesystem::path kUltra =
+    GGUFMILL_TEST_DATA "/goldens/d2-ultra-nvfp4-modelopt/NVIDIA-Nemotron-3-Ultra-550B-A55B-NVFP4";
+
+const Json* find(const Json& list, const std::string& key, const std::string& value) {
+  const auto at = std::ranges::find_if(list, [&](const Json& entry) { return entry[key] == value; });
+  EXPECT_NE(at, list.end()) << value;
+  return at == list.end() ? nullptr : &*at;
+}
+
+TEST(InspectCommand, AQuantizedCheckpoint) {
+  const Json j = json_of(kUltra);
+  EXPECT_EQ(j["parameters"], 2204958) << "values, not bytes; as plan counts them";
+  const std::string expert = "backbone.layers.1.mixer.experts.0.down_proj";
+  const Json& codes = *find(j["tensors"], "name", expert + ".weight");
+  EXPECT_EQ(codes["type"], "U8");
+  EXPECT_EQ(codes["shape"], (Json{256, 128}));
+  EXPECT_EQ(codes["weight"], expert + ".weight");
+  EXPECT_EQ(codes["scheme"], "NVFP4, groups of 16");
+  EXPECT_EQ(codes["values"], (Json{256, 256}));
+  EXPECT_EQ(codes["scale_range"], (Json{22.0, 448.0}));
+  EXPECT_NEAR(codes["tensor_scale"].get<double>(), 0.0001301, 1e-7);
+  EXPECT_EQ((*find(j["tensors"], "name", expert + ".weight_scale_2"))["scale_of"], expert + ".weight");
+  const Json& fp8 = *find(j["tensors"], "name", "backbone.layers.0.mixer.in_proj.weight");
+  EXPECT_EQ(fp8["scheme"], "FP8, one scale");
+  EXPECT_FALSE(fp8.contains("scale_range"));
+  EXPECT_FALSE(find(j["tensors"], "name", "lm_head.weight")->contains("scheme"));
+  const Json& nvfp4 = *find(j["types"], "type", "NVFP4");
+  EXPECT_EQ(nvfp4["tensors"], 12);
+  EXPECT_EQ(nvfp4["parameters"], 786432);
+  EXPECT_NEAR(nvfp4["bytes"].get<double>() * 8 / 786432, 4.5, 0.002);
+  EXPECT_TRUE(j["findings"].empty()) << j["findings"];
+  const std::string text = text_of({.path = kUltra, .verbose = true});
+  EXPECT_NE(text.find("NVFP4, groups of 16  22 to 448, of all 0.0001301\n"), std::string::npos) << text.substr(0, 3000);
+  EXPECT_NE(text.find("FP8, one scale       0.001107\n"), std::string::npos);
+}
+
+TEST(InspectCommand, StacksShowTheRangeOfTheirScales) {
+  QuantizedFiles files;
+  files.add("e.up", DType::U8, {2, 4, 16}).add("e.up_weight_scale", DType::F8_E4M3, {2, 4, 2});
+  files.add_f32("e.up_weight_scale_2", {0.5f, 0.1f}, {2}).open();
+  const Json j = json_of(files.folder.path());
+  EXPECT_EQ((*find(j["tensors"], "name", "e.up"))["tensor_scale"].dump(), "[0.1,0.5]");
+  EXPECT_EQ((*find(j["tensors"], "name", "e.up"))["values"], (Json{2, 4, 32}));
+}
+
+// inspect is what one looks at a broken download with.
+TEST(InspectCommand, BrokenScalesAreFindings) {
+  QuantizedFiles files;
+  files.config["quantization_config"] = {{"quant_algo", "MXFP8"}, {"weight_block_size", "x"}};
+  files.add("a.weight", DType::U8, {4, 16});
+  files.add("b.weight", DType::U8, {4, 16}).add("b.weight_scale", DType::F8_E4M3, {4, 2}, std::string(8, '\x7f'));
+  files.add_f32("b.weight_scale_2", {0}).open();
+  const Json j = json_of(files.folder.path());
+  std::vector<std::string> texts;
+  for (const Json& f : j["findings"]) texts.push_back(f["tensor"].get<std::string>() + ": " + f["message"].get<std::string>());
+  EXPECT_EQ(texts,
+            (std::vector<std::string>{
+                ": config.json: field \"weight_block_size\": expected two numbers from 1 to 65536",
+                "a.weight: is U8, and the scales of a quantized weight are missing (*.weight_scale, *.scale, of a known dtype)",
+                "b.weight_scale_2: is 0, expected a finite number above zero", "b.weight_scale: scale 0 of row 0 is NaN"}));
+  EXPECT_FALSE(find(j["tensors"], "name", "a.weight")->contains("scheme"));
+}
+
+TEST(InspectCommand, ConfigThatContradictsIsAFinding) {
+  QuantizedFiles files;
+  files.config["quantization_config"] = {{"quant_algo", "MXFP8"}};
+  files.add("a.weight", DType::U8, {4, 32}).add("a.weight_scale", DType::U8, {4, 2}).open();
+  const Json j = json_of(files.folder.path());
+  EXPECT_EQ(j["findings"][0]["message"], "config.json: says that the weights are MXFP8, but no tensor is");
+  EXPECT_EQ((*find(j["tensors"], "name", "a.weight"))["scheme"], "MXFP4, groups of 32");
+}
+
+TEST(InspectCommand, ThousandsOfEqualFindingsAreCounted) {
+  QuantizedFiles files;
+  for (int i = 0; i < 30; ++i) files.add("e." + std::to_string(i) + ".weight", DType::F8_E4M3, {4, 16});
+  files.open();
+  const Json j = json_of(files.folder.path());
+  ASSERT_EQ(j["findings"].size(), 21u);
+  EXPECT_EQ(j["findings"][20]["message"], "and 10 more of this kind");
+}
+
+// A sparse file: nobody reads its 1.1 GB of scales.
+TEST(InspectCommand, VeryManyScalesAreReadOnRequest) {
+  TempFolder folder;
+  folder.write("config.json", "{}");
+  const uint64_t rows = 1'100'000, codes = rows * 16'000, scales = rows * 1000;
+  const Json header = {{"a.weight", {{"dtype", "U8"}, {"shape", {rows, 16'000}}, {"data_offsets", {0, codes}}}},
+                       {"a.weight_scale", {{"dtype", "U8"}, {"shape", {rows, 1000}}, {"data_offsets", {codes, codes + scales}}}}};
+  const auto file = folder.write("model.safetensors", safetensors_bytes(header.dump(), ""));
+  std::filesystem::resize_file(file, std::filesystem::file_size(file) + codes + scales);
+  const Json j = json_of(folder.path());
+  EXPECT_EQ(j["findings"][1]["message"], "the scales of blocks are 1.1 GB and were not read (--scales reads all)");
+  EXPECT_FALSE(find(j["tensors"], "name", "a.weight")->contains("scale_range"));
+  EXPECT_EQ((*find(j["tensors"], "name", "a.weight"))["scheme"], "MXFP4, groups of 32");
 }
 
 TEST(InspectCommand, AnImportanceMatrix) {
