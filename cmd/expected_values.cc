@@ -1,6 +1,7 @@
 #include "cmd/expected_values.h"
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <optional>
 #include <set>
@@ -17,11 +18,21 @@ namespace {
 Plan plan_in_f32(const Checkpoint& checkpoint, MtpMode mtp) {
   ModelOptions model_options;
   model_options.mtp = mtp;
-  const Model model = describe_model(checkpoint, model_options);
   PlanOptions options;
   options.recipe = "F32";
   options.split.mode = SplitOptions::Mode::kNone;
-  return make_plan(checkpoint, model, options);
+  return make_plan(checkpoint, describe_model(checkpoint, model_options), options);
+}
+
+// A quantized tensor's `.scale` and `.input_scale` are no tensors of their own to a source.
+std::set<std::string> without_scales(std::set<std::string> names) {
+  const std::set<std::string> all = names;
+  std::erase_if(names, [&](const std::string& name) {
+    return std::ranges::any_of(std::array<std::string_view, 2>{".scale", ".input_scale"}, [&](std::string_view suffix) {
+      return name.ends_with(suffix) && all.contains(name.substr(0, name.size() - suffix.size()) + ".weight");
+    });
+  });
+  return names;
 }
 
 bool same_names(const Plan& plan, const std::set<std::string>& names) {
@@ -39,7 +50,7 @@ struct Opened {
 
 RowSource expected_values(const std::string& source, const std::vector<std::string>& tensor_names) {
   if (tensor_names.empty()) return {};  // a vocabulary has no values
-  const std::set<std::string> names(tensor_names.begin(), tensor_names.end());
+  const std::set<std::string> names = without_scales({tensor_names.begin(), tensor_names.end()});
   auto opened = std::make_shared<Opened>(Opened{Checkpoint(resolve_source(source, hub_cache())), {}, {}});
   std::optional<Plan> chosen;
   std::optional<Error> refused;

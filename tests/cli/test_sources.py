@@ -72,7 +72,7 @@ def test_every_form_to_every_type(tmp_path, figure):
     types = [t["name"] for t in mill("types", "--json").ok().json["types"] if t["encode"]]
     for kind in types:
         out = tmp_path / "out.gguf"
-        mill("convert", source, "-o", out, "-r", "Q8_0", "-t", f".*={kind}", "--force").ok()
+        mill("convert", source, "-o", out, "-r", "Q8_0", "-t", f".*={kind}", "--no-mtp", "--force").ok()
         mill("verify", out, "--source", source, "--full").ok()
     figure(f"{len(forms)} forms of sources to {len(types)} types: converted and verified")
 
@@ -240,6 +240,14 @@ def test_error_against_the_source_and_against_bf16(tmp_path, figure):
     small = [error_of(experts, tmp_path / "small.gguf", s) for s in (ULTRA_NVFP4, bf16)]
     assert 0.1 < small[0] < 0.2 and small[1] == pytest.approx(small[0], rel=1e-3)
     figure(f"{experts}: kept, error {kept[0]:.2g} against the source, {kept[1]:.2g} against BF16; as IQ3_S {small[0]:.4f}, {small[1]:.4f}")
+
+
+def test_verify_of_kept_tensors_without_the_mtp_block(tmp_path):
+    """`.scale` tensors hid from verify which part of the checkpoint a file holds."""
+    source = golden("d1-super-nvfp4-modelopt")
+    for flags in (["--no-mtp"], ["--mtp-only"], []):
+        convert(source, tmp_path / "out.gguf", "-r", "auto", "--force", *flags)
+        mill("verify", tmp_path / "out.gguf", "--source", source).ok()
 
 
 # ---- the same bytes always
