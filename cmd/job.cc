@@ -129,8 +129,8 @@ Job open_job(const JobOptions& options, bool create_folder) {
   const ModelOptions model = model_options(options);
   job.place = options.out.empty() ? OutputPlace{".", ""} : resolve_output(options.out, false);
   const PlanOptions plan = plan_options(options, job.place);
-  job.checkpoint = std::make_unique<Checkpoint>(resolve_source(options.source, hub_cache()));
-  job.plan = make_plan(*job.checkpoint, describe_model(*job.checkpoint, model), plan);
+  const Checkpoint checkpoint(resolve_source(options.source, hub_cache()));
+  job.plan = make_plan(checkpoint, describe_model(checkpoint, model), plan);
   if (!options.out.empty() && create_folder) job.place = resolve_output(options.out, true);
   refuse_source_as_output(job);
   return job;

@@ -56,9 +56,8 @@ struct OutputPlace {
 // `create` is set.
 OutputPlace resolve_output(const std::string& out, bool create);
 
-// A source opened and planned; what the plan refers to lives as long.
+// A source that was opened and planned.
 struct Job {
-  std::unique_ptr<Checkpoint> checkpoint;
   Plan plan;
   OutputPlace place;  // folder "." without OUT
   unsigned threads = 1;

@@ -254,7 +254,7 @@ Plan make_plan(const Checkpoint& checkpoint, Model model, const PlanOptions& opt
   plan.loads = model.loads;
   plan.findings = model.findings;
   plan.shards.assign(checkpoint.shards().begin(), checkpoint.shards().end());
-  plan.sources = std::move(model.weights);  // some hundred bytes each, of up to 200,000
+  plan.sources = std::move(model.weights);
   plan.imatrix = options.imatrix;
   refuse_reshaped(plan, model);
   read_tensor_scales(plan.shards, used_weights(model), plan.sources);

@@ -114,7 +114,8 @@ struct PlanOptions {
 // "KEY=TYPE:VALUE" of --metadata; kUsage where malformed.
 std::pair<std::string, MetadataValue> parse_metadata_option(std::string_view option);
 
-// Throws kUsage for choices that cannot be planned, kBadInput for a source that cannot.
+// Throws kUsage for choices that cannot be planned, kBadInput for a source that cannot. The model's weights become the plan's
+// sources: of a large quantized checkpoint they are 60 MB, which a temporary model gives away.
 Plan make_plan(const Checkpoint& checkpoint, Model model, const PlanOptions& options);
 
 }  // namespace ggufmill

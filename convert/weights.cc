@@ -41,18 +41,17 @@ class Binder {
 
   Weights run() {
     Weights out;
-    std::vector<Weight> plain;
+    std::vector<const SourceTensor*> rest;  // plain weights, and scales, which are three of four tensors in some checkpoints
     for (const SourceTensor& tensor : checkpoint_.tensors()) {
-      if (is_cache_scale(tensor)) {
+      if (is_cache_scale(tensor))
         out.dropped.push_back(tensor.name);
-      } else if (!bind(tensor, out.all)) {
-        plain.push_back({.name = tensor.name, .shape = tensor.shape, .codes = tensor});
-      }
+      else if (!bind(tensor, out.all))
+        rest.push_back(&tensor);
     }
-    for (Weight& weight : plain) {
-      if (companions_.contains(weight.name)) continue;
-      note_missing_scales(weight);
-      out.all.push_back(std::move(weight));
+    for (const SourceTensor* tensor : rest) {
+      if (companions_.contains(tensor->name)) continue;
+      out.all.push_back({.name = tensor->name, .shape = tensor->shape, .codes = *tensor});
+      note_missing_scales(out.all.back());
     }
     std::ranges::sort(out.all, {}, &Weight::name);
     return out;
@@ -210,7 +209,7 @@ class Binder {
 
   const Checkpoint& checkpoint_;
   const BlockSize block_;
-  std::unordered_set<std::string> companions_;
+  std::unordered_set<std::string_view> companions_;  // names in the checkpoint
 };
 
 // ---- reading the few bytes of scalars
