@@ -286,6 +286,9 @@ class ShardFile {
       bytes -= static_cast<uint64_t>(done);
     }
   }
+  void write_at(uint64_t offset, float value) {
+    if (::pwrite(fd_, &value, sizeof value, static_cast<off_t>(offset)) != sizeof value) fail();
+  }
   void set_size(uint64_t bytes) {
     if (::ftruncate(fd_, static_cast<off_t>(bytes)) != 0) fail();
   }
@@ -390,8 +393,13 @@ WrittenCheckpoint write_random_checkpoint(const RandomCheckpoint& shape, const f
     file.write(&header_bytes, sizeof header_bytes);
     file.write(header.data(), header.size());
     if (shape.sparse) file.set_size(8 + header_bytes + data_bytes);
+    uint64_t offset = 8 + header_bytes;
     for (const Tensor& tensor : shards[i]) {
-      if (!shape.sparse) write_values(file, tensor, *pools, random);
+      if (!shape.sparse)
+        write_values(file, tensor, *pools, random);
+      else if (tensor.shape.empty())
+        file.write_at(offset, tensor.scale);  // a scale of zero is none
+      offset += tensor.bytes();
       weight_map[tensor.name] = name;
       written.tensors += 1;
       written.weights += tensor.weights();

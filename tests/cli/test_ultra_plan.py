@@ -34,3 +34,19 @@ def test_table(ultra, figure):
     run = mill("plan", ultra).ok()
     assert "experts" in run.stdout
     figure(f"as a table: {run.seconds:.2f} s, {run.peak_rss / 2**20:.0f} MiB")
+
+
+def test_quantized_form(tmp_path, figure):
+    """The Ultra that is downloaded most: routed experts NVFP4, 198,863 tensors. Scales of whole tensors are read with the plan."""
+    source = make_checkpoint(tmp_path / "ultra", "--ultra", "--sparse", "--nvfp4")
+    run = mill("plan", source, "--json").ok()
+    plan = run.json
+    figure(f"from its NVFP4 form ({plan['source_bytes'] / 1e9:.0f} GB): {run.seconds:.2f} s, {run.peak_rss / 2**20:.0f} MiB")
+    assert run.peak_rss < 200 * 2**20
+    assert plan["parameters"] == 560_524_603_904
+    types = {t["name"]: t["type"] for t in plan["tensors"]}
+    assert types["blk.1.ffn_up_exps.weight"] == "IQ3_XXS" and types["blk.108.ffn_up_exps.weight"] == "Q8_0"
+    kept = mill("plan", source, "--json", "--keep-nvfp4").ok().json
+    types = {t["name"]: t["type"] for t in kept["tensors"]}
+    assert types["blk.1.ffn_up_exps.weight"] == "NVFP4" and types["blk.1.ffn_up_exps.scale"] == "F32"
+    shutil.rmtree(source)
