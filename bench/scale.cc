@@ -3,7 +3,10 @@
 // --memory ceiling, bytes read and written as the kernel counted them. The reference, measured in the same run, is one core
 // that reads and hashes the source (SHA-256), which any pass has to do.
 //
-// The data is generated (random BF16, several shards, nothing of it in the page cache) and deleted afterwards.
+// With --against-nvfp4 the layer is converted from BF16 and from the quantized form that is downloaded most (experts NVFP4), in
+// turns, its experts to one type: CPU seconds per billion weights of both, medians, and their ratio.
+//
+// The data is generated (random, several shards, nothing of it in the page cache) and deleted afterwards.
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -157,6 +160,47 @@ void print(const ggufmill::WrittenCheckpoint& source, const Conversion& run, con
   std::printf("its own figures   %s\n", run.done.dump().c_str());
 }
 
+double median(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values[values.size() / 2];
+}
+
+struct Form {
+  const char* name;
+  bool nvfp4;
+  fs::path source;
+  ggufmill::WrittenCheckpoint written;
+  std::vector<double> cpu, encode;  // seconds per billion weights, by round
+};
+
+void compare_with_nvfp4(ggufmill::RandomCheckpoint shape, const std::string& folder, std::vector<std::string> command,
+                        const std::string& type, int rounds) {
+  Form forms[] = {{"BF16", false, {}, {}, {}, {}}, {"NVFP4", true, {}, {}, {}, {}}};
+  for (Form& form : forms) {
+    form.source = fs::path(folder) / form.name;
+    shape.nvfp4 = form.nvfp4;
+    form.written = ggufmill::write_random_checkpoint(shape, GGUFMILL_BENCH_CONFIG, GGUFMILL_BENCH_TOKENIZER, form.source);
+  }
+  command.insert(command.end(), {"-t", "exps=" + type, "--force"});
+  for (int round = 0; round < rounds; ++round) {
+    for (Form& form : forms) {
+      command[2] = form.source;
+      const Conversion run = run_program(command);
+      const double billions = static_cast<double>(form.written.weights) / 1e9;
+      form.cpu.push_back(run.cpu_seconds / billions);
+      form.encode.push_back(run.done.at("encode_cpu_seconds").get<double>() / billions);
+    }
+  }
+  std::printf("experts to %s, %.3f billion weights, medians of %d rounds in turns:\n", type.c_str(),
+              static_cast<double>(forms[0].written.weights) / 1e9, rounds);
+  std::printf("%-6s %10s %22s %22s\n", "source", "GB", "CPU s / billion", "encoders s / billion");
+  for (const Form& form : forms) {
+    std::printf("%-6s %10.2f %22.2f %22.2f\n", form.name, static_cast<double>(form.written.bytes) / 1e9, median(form.cpu),
+                median(form.encode));
+  }
+  std::printf("NVFP4 / BF16: %.3f of the CPU\n", median(forms[1].cpu) / median(forms[0].cpu));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -164,13 +208,18 @@ int main(int argc, char** argv) {
   ggufmill::RandomCheckpoint shape;
   std::string program, folder, recipe;
   uint64_t memory_mib = 512;
-  int threads = 0;
+  int threads = 0, rounds = 5;
+  bool against_nvfp4 = false;
+  std::string type = "IQ3_S";
   app.add_option("--mill", program, "the program to measure")->required();
   app.add_option("--folder", folder, "where the data goes; a new folder, deleted afterwards")->required();
   app.add_option("--experts", shape.experts, "experts of the layer; 512 is the whole layer, 21.5 GB")->capture_default_str();
   app.add_option("--recipe", recipe, "passed on (the default recipe)");
   app.add_option("--memory-mib", memory_mib, "passed on as --memory")->capture_default_str();
   app.add_option("--threads", threads, "passed on as -j (all cores)");
+  app.add_flag("--against-nvfp4", against_nvfp4, "compare the conversion from BF16 with that from NVFP4");
+  app.add_option("--type", type, "of the experts then")->capture_default_str();
+  app.add_option("--rounds", rounds, "conversions of each then")->capture_default_str()->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);
   if (fs::exists(folder)) {
     std::cerr << "scale: " << folder << ": exists already; it would be deleted afterwards\n";
@@ -180,14 +229,19 @@ int main(int argc, char** argv) {
   int exit_code = 0;
   try {
     const fs::path source = fs::path(folder) / "one-moe-layer";
-    std::cout << "generating " << shape.experts << " experts in " << source.string() << "\n" << std::flush;
-    const auto written = ggufmill::write_random_checkpoint(shape, GGUFMILL_BENCH_CONFIG, GGUFMILL_BENCH_TOKENIZER, source);
-    const double hash_cpu = hash_source(source);
     fs::create_directories(fs::path(folder) / "out");
     std::vector<std::string> command = {
         program, "convert", source, "-o", folder + "/out/layer.gguf", "--json", "--memory", std::to_string(memory_mib) + "MiB"};
     if (!recipe.empty()) command.insert(command.end(), {"--recipe", recipe});
     if (threads > 0) command.insert(command.end(), {"-j", std::to_string(threads)});
+    if (against_nvfp4) {
+      compare_with_nvfp4(shape, folder, command, type, rounds);
+      fs::remove_all(folder);
+      return 0;
+    }
+    std::cout << "generating " << shape.experts << " experts in " << source.string() << "\n" << std::flush;
+    const auto written = ggufmill::write_random_checkpoint(shape, GGUFMILL_BENCH_CONFIG, GGUFMILL_BENCH_TOKENIZER, source);
+    const double hash_cpu = hash_source(source);
     const Conversion run = run_program(command);
     command.insert(command.end(), {"--no-source-hash", "--force"});
     const Conversion without_hash = run_program(command);
