@@ -11,7 +11,7 @@ import pytest
 from gguf import GGUFReader, GGUFWriter
 
 from llama_quantize import FILE_TYPES, Quantizer
-from program import COMPARE, DATA, IMATRIX, MINI, ROOT, mill
+from program import COMPARE, DATA, IMATRIX, MINI, ROOT, golden_checkpoints, mill
 
 TOOL = os.environ.get("GGUFMILL_FILE_TYPE_TOOL", str(ROOT / "build" / "tests" / "file_type_tool"))
 
@@ -177,8 +177,8 @@ def test_plan(name, quantizer, tmp_path, figure):
     figure(f"{name}: the types of {compared} of {len(FILE_TYPES)} file types equal llama.cpp's, it refuses the others")
 
 
-GOLDENS = [(source.parent, m) for source in sorted(DATA.glob("goldens/*/*/config.json"))
-           for m in sorted(source.parent.parent.glob("quant.*.json"))]
+GOLDENS = [(source, m) for source in golden_checkpoints()
+           for m in sorted(source.parent.glob("quant.*.json"))]
 
 
 @pytest.mark.parametrize("source, manifest", GOLDENS, ids=lambda p: p.stem if p.is_file() else p.parent.name)

@@ -6,7 +6,7 @@ import json
 import pytest
 from gguf import GGUFReader, GGUFValueType
 
-from program import DATA, MINI, compare_with_golden, mill, output_files
+from program import DATA, MINI, OTHER_FAMILIES, compare_with_golden, golden_checkpoints, mill, output_files
 
 FLAGS = {
     "golden": ["-r", "auto"],
@@ -17,14 +17,10 @@ FLAGS = {
     "golden.mtp-only": ["-r", "auto", "--mtp-only"],
     "golden.fp8-as-q8": ["-r", "auto", "--fp8-as-q8"],
 }
-# Quantized checkpoints of families that are not known: what their weights hold is compared by tests/convert/source_values_test.cc.
-OTHER_FAMILIES = ("h2-dsv32-fp8", "h3-dsv4-mxfp4", "h6-kimi-k25-int4", "i-gptoss-mxfp4")
 
 
 def cases():
-    for checkpoint in sorted(p.parent for p in DATA.glob("goldens/*/*/config.json")):
-        if checkpoint.parent.name in OTHER_FAMILIES or not any(checkpoint.glob("*.safetensors")):
-            continue  # here for its tokenizer or its source forms alone
+    for checkpoint in golden_checkpoints():
         for manifest in sorted(checkpoint.parent.glob("golden*.json")):
             yield pytest.param(checkpoint, manifest, id=f"{manifest.parent.name}/{manifest.stem}")
     yield pytest.param(MINI, DATA / "mini-eval" / "golden.json", id="mini/golden")
