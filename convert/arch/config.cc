@@ -12,6 +12,19 @@ Config::Config(JsonDocument document) : document_(std::move(document)) {
   if (!root().is_object()) throw Error(Exit::kBadInput, where() + ": the root is not an object");
 }
 
+Config::Place Config::place_of(std::string_view field) const {
+  Place place{root(), field};
+  const std::string_view first = field.substr(0, field.find('.'));
+  simdjson::dom::element value;
+  if (const auto text = json_find(root(), "text_config"); text && !text->at_key(first).get(value)) place.object = *text;
+  for (size_t dot = field.find('.'); dot != std::string_view::npos; dot = place.name.find('.')) {
+    const auto inner = json_find(place.object, place.name.substr(0, dot));
+    if (!inner) break;
+    place = {*inner, place.name.substr(dot + 1)};
+  }
+  return place;
+}
+
 Error Config::bad_field(std::string_view field, std::string_view why) const {
   return Error(Exit::kBadInput, where() + ": field \"" + std::string(field) + "\": " + std::string(why));
 }
@@ -34,20 +47,22 @@ std::string_view Config::architecture() const {
   return first;
 }
 
-bool Config::has(std::string_view field) const { return json_find(root(), field).has_value(); }
+bool Config::has(std::string_view field) const { return find({field}).has_value(); }
 
 std::optional<simdjson::dom::element> Config::find(Names names) const {
   for (const std::string_view name : names) {
-    if (const auto value = json_find(root(), name)) return value;
+    const Place at = place_of(name);
+    if (const auto value = json_find(at.object, at.name)) return value;
   }
   return std::nullopt;
 }
 
 std::optional<uint64_t> Config::find_uint(Names names, uint64_t min, uint64_t max) const {
   for (const std::string_view name : names) {
-    const auto value = json_find(root(), name);
+    const Place at = place_of(name);
+    const auto value = json_find(at.object, at.name);
     if (!value) continue;
-    const auto number = json_int(root(), name);
+    const auto number = json_int(at.object, at.name);
     if (!number || *number < 0 || static_cast<uint64_t>(*number) < min || static_cast<uint64_t>(*number) > max) {
       throw bad_field(
           name, "found " + shown(*value) + ", expected an integer from " + std::to_string(min) + " to " + std::to_string(max));
@@ -65,9 +80,10 @@ uint64_t Config::uint(Names names, uint64_t min, uint64_t max) const {
 
 std::optional<double> Config::find_number(Names names) const {
   for (const std::string_view name : names) {
-    const auto value = json_find(root(), name);
+    const Place at = place_of(name);
+    const auto value = json_find(at.object, at.name);
     if (!value) continue;
-    const auto number = json_double(root(), name);
+    const auto number = json_double(at.object, at.name);
     if (!number) throw bad_field(name, "found " + shown(*value) + ", expected a number");
     return number;
   }
@@ -81,9 +97,10 @@ double Config::number(Names names) const {
 }
 
 bool Config::boolean_or(std::string_view field, bool fallback) const {
-  const auto value = json_find(root(), field);
+  const Place at = place_of(field);
+  const auto value = json_find(at.object, at.name);
   if (!value) return fallback;
-  const auto flag = json_bool(root(), field);
+  const auto flag = json_bool(at.object, at.name);
   if (!flag) throw bad_field(field, "found " + shown(*value) + ", expected true or false");
   return *flag;
 }
@@ -95,9 +112,10 @@ bool Config::boolean(std::string_view field) const {
 
 std::optional<std::string_view> Config::find_string(Names names) const {
   for (const std::string_view name : names) {
-    const auto value = json_find(root(), name);
+    const Place at = place_of(name);
+    const auto value = json_find(at.object, at.name);
     if (!value) continue;
-    const auto text = json_string(root(), name);
+    const auto text = json_string(at.object, at.name);
     if (!text) throw bad_field(name, "found " + shown(*value) + ", expected a string");
     return text;
   }
@@ -105,7 +123,7 @@ std::optional<std::string_view> Config::find_string(Names names) const {
 }
 
 std::optional<std::vector<std::string_view>> Config::find_strings(std::string_view field) const {
-  const auto value = json_find(root(), field);
+  const auto value = find({field});
   if (!value) return std::nullopt;
   simdjson::dom::array list;
   if (value->get_array().get(list)) throw bad_field(field, "found " + shown(*value) + ", expected a list of strings");
@@ -116,6 +134,22 @@ std::optional<std::vector<std::string_view>> Config::find_strings(std::string_vi
     texts.push_back(text);
   }
   return texts;
+}
+
+std::optional<std::vector<uint64_t>> Config::find_uints(std::string_view field, uint64_t max) const {
+  const auto value = find({field});
+  if (!value) return std::nullopt;
+  simdjson::dom::array list;
+  if (value->get_array().get(list)) throw bad_field(field, "found " + shown(*value) + ", expected a list of integers");
+  std::vector<uint64_t> numbers;
+  for (const simdjson::dom::element item : list) {
+    uint64_t number = 0;
+    if (item.get_uint64().get(number) || number > max) {
+      throw bad_field(field, "found " + shown(item) + " in the list, expected integers from 0 to " + std::to_string(max));
+    }
+    numbers.push_back(number);
+  }
+  return numbers;
 }
 
 }  // namespace ggufmill

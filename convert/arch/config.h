@@ -1,7 +1,8 @@
 // config.json as an architecture reads it: raw, never through a library's defaults, every number within a stated range.
 //
 // A field may have several names (families and versions differ); the first that is present and not null counts. Every error
-// names file, field, what was found and what was expected.
+// names file, field, what was found and what was expected. Where there is a text_config, its fields stand above those of the
+// root, as llama.cpp's converter merges them. "rope_parameters.factor" is a field of an object.
 #pragma once
 
 #include <cstdint>
@@ -39,6 +40,7 @@ class Config {
   bool boolean_or(std::string_view field, bool fallback) const;
   std::optional<std::string_view> find_string(Names names) const;
   std::optional<std::vector<std::string_view>> find_strings(std::string_view field) const;
+  std::optional<std::vector<uint64_t>> find_uints(std::string_view field, uint64_t max = kMaxConfigNumber) const;
   std::optional<simdjson::dom::element> find(Names names) const;
 
   // An Error "config.json: field "NAME": WHY".
@@ -47,6 +49,12 @@ class Config {
   simdjson::dom::element root() const { return document_.root(); }
 
  private:
+  // A field's last name and the object that it stands in.
+  struct Place {
+    simdjson::dom::element object;
+    std::string_view name;
+  };
+  Place place_of(std::string_view field) const;
   Error missing(Names names) const;
 
   JsonDocument document_;

@@ -17,12 +17,11 @@
 #include <optional>
 
 #include "convert/arch/families.h"
+#include "convert/arch/text_model.h"
 
 namespace ggufmill {
 namespace {
 
-// llama-hparams.h: LLAMA_MAX_LAYERS, LLAMA_MAX_EXPERTS. A file beyond cannot be loaded.
-constexpr uint64_t kMaxBlocks = 512, kMaxExperts = 1024;
 // The converter writes this for every hybrid model without rope, whatever max_position_embeddings says.
 constexpr uint32_t kContextLength = uint32_t{1} << 20;
 
@@ -196,12 +195,7 @@ MoeParameters read_moe(const Config& config) {
 
 // True if config.json announces an MTP block.
 bool announces_mtp(const Config& config, bool is_moe, const ModelOptions& options) {
-  const uint64_t n = config.find_uint({"num_nextn_predict_layers"}).value_or(0);
-  if (options.mtp == MtpMode::kOnly && n == 0) {
-    throw config.bad_field("num_nextn_predict_layers", "missing or 0: the model has no MTP block to write alone");
-  }
-  if (n == 0 || options.mtp == MtpMode::kLeaveOut) return false;
-  if (n != 1) throw config.bad_field("num_nextn_predict_layers", "found " + std::to_string(n) + ", only 0 and 1 are known");
+  if (!converts_mtp(config, options.mtp)) return false;
   if (!is_moe) throw config.bad_field("num_nextn_predict_layers", "found 1 in a model without experts, which no converter knows");
   std::string kinds = "*E";
   if (const auto words = config.find_strings("mtp_layers_block_type"))
@@ -288,19 +282,6 @@ Layout make_layout(const Config& config, const Parameters& p) {
   return layout;
 }
 
-// Writes keys below the architecture's name.
-class Keys {
- public:
-  Keys(Metadata& metadata, std::string prefix) : metadata_(metadata), prefix_(std::move(prefix)) {}
-  void uint(std::string_view key, uint64_t value) { set(key, static_cast<uint32_t>(value)); }
-  void number(std::string_view key, double value) { set(key, static_cast<float>(value)); }
-  void set(std::string_view key, MetadataValue value) { metadata_.set(prefix_ + std::string(key), std::move(value)); }
-
- private:
-  Metadata& metadata_;
-  std::string prefix_;
-};
-
 // `value` on blocks of kind `kind` and on the MTP block, 0 elsewhere.
 std::vector<int32_t> per_block(const Parameters& p, char kind, uint64_t value) {
   std::vector<int32_t> values;
@@ -324,7 +305,7 @@ double rope_theta(const Config& config, bool& present) {
 // The converter's order: what all its text models write, then its Llama, Granite and Nemotron-H classes.
 Metadata make_metadata(const Config& config, const Parameters& p, const std::string& gguf_name) {
   Metadata metadata;
-  Keys keys(metadata, gguf_name + ".");
+  Keys keys(metadata, gguf_name);
   keys.uint("block_count", p.n_blocks());
   keys.uint("context_length", kContextLength);
   keys.uint("embedding_length", p.n_embd);
@@ -341,7 +322,7 @@ Metadata make_metadata(const Config& config, const Parameters& p, const std::str
     keys.uint("expert_group_count", p.moe->n_group);
     if (const auto used = config.find_uint({"topk_group"})) keys.uint("expert_group_used_count", *used);
   }
-  metadata.set("general.file_type", uint32_t{0});  // its place; the plan knows the value
+  keys.file_type();
   keys.uint("vocab_size", p.n_vocab);
   keys.uint("rope.dimension_count", config.find_uint({"attn_rotary_emb"}, 1).value_or(p.n_embd / p.n_head));
   keys.uint("ssm.conv_kernel", p.conv_kernel);
