@@ -5,6 +5,9 @@
 
 namespace ggufmill {
 
+std::span<const Rule> llama_rules();
+ArchDescription describe_llama(const Config& config, const ModelOptions& options);
+
 std::span<const Rule> nemotron_h_rules();
 ArchDescription describe_nemotron_h(const Config& config, const ModelOptions& options);
 

@@ -356,7 +356,8 @@ ArchDescription describe_nemotron_h(const Config& config, const ModelOptions& op
   description.layout = make_layout(config, p);
   description.metadata = make_metadata(config, p, description.gguf_name);
   // The dense models' template adds BOS without saying so in tokenizer_config.json.
-  description.tokenizer = {.pre_tokenizers = {"pixtral"}, .n_tokens = p.n_vocab, .force_add_bos = !p.moe.has_value()};
+  description.tokenizer = {.pre_tokenizers = {"pixtral"}, .n_tokens = p.n_vocab};
+  if (!p.moe) description.tokenizer.add_bos = true;
   // Releases before create no latent projections in the MTP block: "wrong number of tensors".
   if (p.mtp && p.moe->n_latent > 0) description.loads = {"v0.5.0", "with --no-mtp in b10573 too"};
   description.gqa_ratio = static_cast<double>(p.n_head) / static_cast<double>(p.n_head_kv);

@@ -7,9 +7,12 @@
 namespace ggufmill {
 
 std::span<const Architecture> architectures() {
-  static const std::array<Architecture, 1> table = {{
-      {.hf_name = "NemotronHForCausalLM", .rules = nemotron_h_rules(), .describe = describe_nemotron_h},
-  }};
+  static const std::array table = {
+      Architecture{.hf_name = "LlamaForCausalLM", .rules = llama_rules(), .describe = describe_llama},
+      Architecture{.hf_name = "MistralForCausalLM", .rules = llama_rules(), .describe = describe_llama},
+      Architecture{.hf_name = "MixtralForCausalLM", .rules = llama_rules(), .describe = describe_llama},
+      Architecture{.hf_name = "NemotronHForCausalLM", .rules = nemotron_h_rules(), .describe = describe_nemotron_h},
+  };
   return table;
 }
 

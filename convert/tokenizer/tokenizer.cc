@@ -68,7 +68,7 @@ class TokenizerWriter {
       findings_.push_back({Severity::kWarning, "tokenizer_config.json", "", "missing: no chat template is written"});
     }
     for (const auto& [kind, id] : request_.ids_of_kinds) set(std::string(id_key(kind)), id);
-    if (request_.force_add_bos) set("add_bos_token", true);
+    if (request_.add_bos) set("add_bos_token", *request_.add_bos);
   }
 
  private:

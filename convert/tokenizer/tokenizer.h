@@ -50,7 +50,7 @@ struct TokenizerRequest {
   TokenizerForm form = TokenizerForm::kByteLevel;
   std::vector<std::string_view> pre_tokenizers = {};  // tokenizer.ggml.pre: the first whose structure tokenizer.json has
   uint64_t n_tokens = 0;                              // rows of the embedding; holes become [PAD<id>], more tokens are an error
-  bool force_add_bos = false;                         // write add_bos_token true whatever the files say
+  std::optional<bool> add_bos = {};                   // add_bos_token, whatever the files say
   // Special tokens that the family names by text, in order: {"eot", "<|user|>"}. Ids that the files name win.
   std::vector<std::pair<std::string_view, std::string_view>> tokens_of_kinds = {};
   // Ids that the family fixes whatever the files say: {"pad", 0}.

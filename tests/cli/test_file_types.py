@@ -158,6 +158,9 @@ FAMILY = {
     "super": (checkpoint("b-super-bf16"), []),
     "super_without_mtp": (checkpoint("b-super-bf16"), ["--no-mtp"]),
     "ultra_mtp_only": (checkpoint("c-ultra-bf16-mixshards"), ["--mtp-only"]),
+    "llama": (checkpoint("f-llama31-405b-bf16"), []),
+    "llama_tied": (checkpoint("f5-llama32-tied-bf16"), []),
+    "mixtral": (checkpoint("f3-mixtral-bf16"), []),
     "mini": (MINI, []),
     "mini_imatrix": (MINI, ["--imatrix", IMATRIX]),
 }

@@ -37,7 +37,11 @@ def test_three_bit_set_generates(mini_set, figure):
         figure(f"  tokens {got['greedy_tokens']}")
 
 
-@pytest.mark.parametrize("case", ["a-nano-bf16", "b-super-bf16", "c-ultra-bf16-mixshards"])
+CASES = """a-nano-bf16 b-super-bf16 c-ultra-bf16-mixshards f-llama31-405b-bf16 f2-llama2-f16 f3-mixtral-bf16
+    f4-mistral-nemo-bf16 f5-llama32-tied-bf16""".split()
+
+
+@pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("flags", [["-r", "auto"], ["-r", "auto", "--split-max-tensors", "20"], ["-r", "Q8_0"]], ids=" ".join)
 def test_goldens_load_and_generate(case, flags, tmp_path):
     """Random weights: what counts is that llama.cpp takes every tensor, the MTP block of b and c included."""

@@ -23,6 +23,7 @@ struct GoldenCase {
   std::string name, checkpoint, manifest;  // paths below tests/data
   MtpMode mtp = MtpMode::kInclude;
   std::string type = "BF16";  // what the preset gives to tensors that are not forced to F32
+  size_t n_findings = 0;      // 1: sentencepiece removes repeated spaces, llama.cpp does not
 };
 
 const std::vector<GoldenCase>& golden_cases() {
@@ -40,6 +41,12 @@ const std::vector<GoldenCase>& golden_cases() {
       {"ultra", ultra, c + "golden.json", MtpMode::kInclude, "BF16"},
       {"ultra_no_mtp", ultra, c + "golden.no-mtp.json", MtpMode::kLeaveOut, "BF16"},
       {"mini", "mini-nemotron3", "mini-eval/golden.json", MtpMode::kInclude, "BF16"},
+      {"llama31", "goldens/f-llama31-405b-bf16/Meta-Llama-3.1-405B-Instruct", "goldens/f-llama31-405b-bf16/golden.json"},
+      {"llama32_tied", "goldens/f5-llama32-tied-bf16/Llama-3.2-1B-Instruct", "goldens/f5-llama32-tied-bf16/golden.json"},
+      {"llama2", "goldens/f2-llama2-f16/Llama-2-7b-chat-hf", "goldens/f2-llama2-f16/golden.json", MtpMode::kInclude, "F16", 1},
+      {"mixtral", "goldens/f3-mixtral-bf16/Mixtral-8x7B-Instruct-v0.1", "goldens/f3-mixtral-bf16/golden.json", MtpMode::kInclude,
+       "BF16", 1},
+      {"mistral_nemo", "goldens/f4-mistral-nemo-bf16/Mistral-Nemo-Instruct-2407", "goldens/f4-mistral-nemo-bf16/golden.json"},
   };
   return cases;
 }
@@ -90,7 +97,7 @@ TEST_P(Golden, metadata_is_the_converters_in_value_and_order) {
     else
       expect_same_value(entry, *value);
   }
-  EXPECT_TRUE(model_.findings.empty());
+  EXPECT_EQ(model_.findings.size(), GetParam().n_findings);
 }
 
 TEST_P(Golden, tensors_are_the_converters) {
@@ -117,6 +124,7 @@ TEST_P(GoldenBf16, pieces_and_row_maps_give_the_converters_bytes) {
   for (const json& entry : golden_["tensors"]) golden[entry["name"]] = entry["sha256"];
   size_t compared = 0;
   for (const ModelTensor& tensor : model_.tensors) {
+    if (!tensor.values.empty()) continue;  // computed
     uint64_t next = 0;
     for (const Piece& piece : tensor.pieces) {
       EXPECT_EQ(piece.out_row, next) << tensor.name;
