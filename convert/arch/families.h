@@ -5,6 +5,9 @@
 
 namespace ggufmill {
 
+std::span<const Rule> deci_rules();
+ArchDescription describe_deci(const Config& config, const ModelOptions& options);
+
 std::span<const Rule> llama_rules();
 ArchDescription describe_llama(const Config& config, const ModelOptions& options);
 

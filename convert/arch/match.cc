@@ -149,9 +149,11 @@ class Matcher {
 
   uint64_t n_blocks(const ActiveRule& a) const { return a.per_block ? layout_.block_kinds.size() : 1; }
   uint64_t n_experts(const ActiveRule& a) const { return a.per_expert ? layout_.n_experts : 1; }
+  bool has_kind(const Rule& rule, size_t block) const {
+    return rule.blocks.empty() || rule.blocks.find(layout_.block_kinds[block]) != std::string_view::npos;
+  }
   bool has_block(const Rule& rule, size_t block) const {
-    const bool kind = rule.blocks.empty() || rule.blocks.find(layout_.block_kinds[block]) != std::string_view::npos;
-    return kind && (rule.only_if.empty() || dim(rule.only_if, block) != 0);
+    return has_kind(rule, block) && (rule.only_if.empty() || dim(rule.only_if, block) != 0);
   }
 
   bool differs_by_block(const Rule& rule) const {
@@ -268,7 +270,9 @@ class Matcher {
       return false;
     }
     if (a.per_block && !has_block(*a.rule, static_cast<size_t>(block))) {
-      why = std::string("unknown: block ") + std::to_string(block) + " is of kind '" + layout_.block_kinds[block] + "'";
+      why = "unknown: block " + std::to_string(block) +
+            (has_kind(*a.rule, static_cast<size_t>(block)) ? " has " + std::string(a.rule->only_if) + " 0"
+                                                           : std::string(" is of kind '") + layout_.block_kinds[block] + "'");
       return false;
     }
     take(a, index, static_cast<uint64_t>(block) * n_experts(a) + static_cast<uint64_t>(expert));

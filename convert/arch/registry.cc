@@ -8,6 +8,7 @@ namespace ggufmill {
 
 std::span<const Architecture> architectures() {
   static const std::array table = {
+      Architecture{.hf_name = "DeciLMForCausalLM", .rules = deci_rules(), .describe = describe_deci},
       Architecture{.hf_name = "LlamaForCausalLM", .rules = llama_rules(), .describe = describe_llama},
       Architecture{.hf_name = "MistralForCausalLM", .rules = llama_rules(), .describe = describe_llama},
       Architecture{.hf_name = "MixtralForCausalLM", .rules = llama_rules(), .describe = describe_llama},

@@ -161,6 +161,8 @@ FAMILY = {
     "llama": (checkpoint("f-llama31-405b-bf16"), []),
     "llama_tied": (checkpoint("f5-llama32-tied-bf16"), []),
     "mixtral": (checkpoint("f3-mixtral-bf16"), []),
+    "deci": (checkpoint("e-deci253b-bf16"), []),
+    "deci_linear": (checkpoint("e2-deci51b-bf16"), []),
     "mini": (MINI, []),
     "mini_imatrix": (MINI, ["--imatrix", IMATRIX]),
 }

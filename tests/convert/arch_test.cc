@@ -152,7 +152,7 @@ TEST(Arch, unknown_architectures_name_the_known_ones) {
   NemotronCheckpoint checkpoint;
   checkpoint.config["architectures"] = {"NemotronHForCausalLm2"};
   EXPECT_TRUE(says(checkpoint.error(),
-                   "field \"architectures\": found \"NemotronHForCausalLm2\", known are: LlamaForCausalLM, "));
+                   "field \"architectures\": found \"NemotronHForCausalLm2\", known are: DeciLMForCausalLM, LlamaForCausalLM, "));
   EXPECT_TRUE(says(checkpoint.error(), "| did you mean NemotronHForCausalLM?"));
   checkpoint.config.erase("architectures");
   EXPECT_TRUE(says(checkpoint.error(), "field \"architectures\": missing, expected a list"));
