@@ -11,6 +11,9 @@ ArchDescription describe_deci(const Config& config, const ModelOptions& options)
 std::span<const Rule> llama_rules();
 ArchDescription describe_llama(const Config& config, const ModelOptions& options);
 
+std::span<const Rule> nemotron_rules();
+ArchDescription describe_nemotron(const Config& config, const ModelOptions& options);
+
 std::span<const Rule> nemotron_h_rules();
 ArchDescription describe_nemotron_h(const Config& config, const ModelOptions& options);
 

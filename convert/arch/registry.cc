@@ -12,6 +12,7 @@ std::span<const Architecture> architectures() {
       Architecture{.hf_name = "LlamaForCausalLM", .rules = llama_rules(), .describe = describe_llama},
       Architecture{.hf_name = "MistralForCausalLM", .rules = llama_rules(), .describe = describe_llama},
       Architecture{.hf_name = "MixtralForCausalLM", .rules = llama_rules(), .describe = describe_llama},
+      Architecture{.hf_name = "NemotronForCausalLM", .rules = nemotron_rules(), .describe = describe_nemotron},
       Architecture{.hf_name = "NemotronHForCausalLM", .rules = nemotron_h_rules(), .describe = describe_nemotron_h},
   };
   return table;

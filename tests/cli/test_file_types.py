@@ -163,6 +163,7 @@ FAMILY = {
     "mixtral": (checkpoint("f3-mixtral-bf16"), []),
     "deci": (checkpoint("e-deci253b-bf16"), []),
     "deci_linear": (checkpoint("e2-deci51b-bf16"), []),
+    "nemotron4": (checkpoint("g-minitron-bf16"), []),
     "mini": (MINI, []),
     "mini_imatrix": (MINI, ["--imatrix", IMATRIX]),
 }

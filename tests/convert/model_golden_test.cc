@@ -49,6 +49,8 @@ const std::vector<GoldenCase>& golden_cases() {
       {"mistral_nemo", "goldens/f4-mistral-nemo-bf16/Mistral-Nemo-Instruct-2407", "goldens/f4-mistral-nemo-bf16/golden.json"},
       {"deci", "goldens/e-deci253b-bf16/Llama-3_1-Nemotron-Ultra-253B-v1", "goldens/e-deci253b-bf16/golden.json"},
       {"deci_linear", "goldens/e2-deci51b-bf16/Llama-3_1-Nemotron-51B-Instruct", "goldens/e2-deci51b-bf16/golden.json"},
+      {"nemotron4", "goldens/g-minitron-bf16/Minitron-8B-Base", "goldens/g-minitron-bf16/golden.json", MtpMode::kInclude, "BF16",
+       1},
   };
   return cases;
 }
