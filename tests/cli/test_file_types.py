@@ -164,6 +164,7 @@ FAMILY = {
     "deci": (checkpoint("e-deci253b-bf16"), []),
     "deci_linear": (checkpoint("e2-deci51b-bf16"), []),
     "nemotron4": (checkpoint("g-minitron-bf16"), []),
+    "nemotron_h_dense": (checkpoint("k1-nemotronh-bf16"), []),
     "mini": (MINI, []),
     "mini_imatrix": (MINI, ["--imatrix", IMATRIX]),
 }

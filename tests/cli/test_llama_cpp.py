@@ -38,7 +38,7 @@ def test_three_bit_set_generates(mini_set, figure):
 
 
 CASES = """a-nano-bf16 b-super-bf16 c-ultra-bf16-mixshards e-deci253b-bf16 e2-deci51b-bf16 f-llama31-405b-bf16 f2-llama2-f16 f3-mixtral-bf16
-    f4-mistral-nemo-bf16 f5-llama32-tied-bf16 g-minitron-bf16""".split()
+    f4-mistral-nemo-bf16 f5-llama32-tied-bf16 g-minitron-bf16 k1-nemotronh-bf16 k3-lightning-bf16""".split()
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -226,7 +226,7 @@ def test_goldens(case, tmp_path, figure):
 
 # An architecture adds its checkpoints here. The golden a-nano-bf16 has Tekken's splits under a name with those of Llama 3.
 @pytest.mark.parametrize("source", ["mini-nemotron3", "goldens/b-super-bf16", "goldens/c-ultra-bf16-mixshards",
-                                    "goldens/e-deci253b-bf16", "goldens/f-llama31-405b-bf16"])
+                                    "goldens/e-deci253b-bf16", "goldens/f-llama31-405b-bf16", "goldens/k1-nemotronh-bf16"])
 def test_program(source, tmp_path, figure):
     source = next((DATA / source).rglob("tokenizer.json"))
     tokenizer = Tokenizer.from_file(str(source))

@@ -51,6 +51,9 @@ const std::vector<GoldenCase>& golden_cases() {
       {"deci_linear", "goldens/e2-deci51b-bf16/Llama-3_1-Nemotron-51B-Instruct", "goldens/e2-deci51b-bf16/golden.json"},
       {"nemotron4", "goldens/g-minitron-bf16/Minitron-8B-Base", "goldens/g-minitron-bf16/golden.json", MtpMode::kInclude, "BF16",
        1},
+      {"nemotron_h", "goldens/k1-nemotronh-bf16/Nemotron-H-8B-Base-8K", "goldens/k1-nemotronh-bf16/golden.json"},
+      {"lightning", "goldens/k3-lightning-bf16/NVIDIA-Nemotron-3.5-Lightning-30B-A3B-BF16",
+       "goldens/k3-lightning-bf16/golden.json"},
   };
   return cases;
 }
