@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -14,12 +15,11 @@
 namespace ggufmill {
 namespace {
 
-// A plan needs a type for everything; F32 is what the rows are compared in.
-Plan plan_in_f32(const Checkpoint& checkpoint, MtpMode mtp) {
+Plan plan_of(const Checkpoint& checkpoint, MtpMode mtp, const char* recipe) {
   ModelOptions model_options;
   model_options.mtp = mtp;
   PlanOptions options;
-  options.recipe = "F32";
+  options.recipe = recipe;
   options.split.mode = SplitOptions::Mode::kNone;
   return make_plan(checkpoint, describe_model(checkpoint, model_options), options);
 }
@@ -40,6 +40,15 @@ bool same_names(const Plan& plan, const std::set<std::string>& names) {
          std::ranges::all_of(plan.tensors, [&](const PlannedTensor& t) { return names.contains(t.name); });
 }
 
+// The tensors whose blocks a file can take from the source as they are, and the type of these.
+std::map<std::string, GgmlType> kept_types(const Checkpoint& checkpoint, MtpMode mtp) {
+  std::map<std::string, GgmlType> types;
+  for (const PlannedTensor& t : plan_of(checkpoint, mtp, "auto").tensors) {
+    if (t.repack) types.emplace(t.name, t.type);
+  }
+  return types;
+}
+
 struct Opened {
   Checkpoint checkpoint;
   Plan plan;
@@ -54,22 +63,34 @@ RowSource expected_values(const std::string& source, const std::vector<std::stri
   auto opened = std::make_shared<Opened>(Opened{Checkpoint(resolve_source(source, hub_cache())), {}, {}});
   std::optional<Plan> chosen;
   std::optional<Error> refused;
+  MtpMode chosen_mode = MtpMode::kInclude;
   for (const MtpMode mode : {MtpMode::kInclude, MtpMode::kLeaveOut, MtpMode::kOnly}) {
     try {
-      Plan plan = plan_in_f32(opened->checkpoint, mode);
+      Plan plan = plan_of(opened->checkpoint, mode, "F32");  // a type for everything: what rows are compared in
       const bool same = same_names(plan, names);
-      if (same || !chosen) chosen = std::move(plan);
+      if (same || (!chosen && !refused)) {
+        chosen = std::move(plan);
+        chosen_mode = mode;
+      }
       if (same) break;
     } catch (const Error& error) {
-      if (!refused) refused = error;  // a checkpoint without MTP has no form with it
+      if (mode == MtpMode::kInclude) refused = error;  // the others may refuse: a checkpoint without MTP has no form with it
     }
   }
   if (!chosen) throw *refused;
+  const bool is_quantized = std::ranges::any_of(chosen->sources, [](const Weight& w) { return w.form != nullptr; });
+  const std::map<std::string, GgmlType> kept =
+      is_quantized ? kept_types(opened->checkpoint, chosen_mode) : std::map<std::string, GgmlType>{};
   opened->plan = std::move(*chosen);
   opened->rows.emplace(opened->plan);
   RowSource out;
   for (const PlannedTensor& t : opened->plan.tensors) {
-    out.tensors.push_back({t.name, t.ne, std::string(name(t.tensor_class)), t.op != ValueOp::kNone});
+    const auto at = kept.find(t.name);
+    out.tensors.push_back({.name = t.name,
+                           .ne = t.ne,
+                           .class_name = std::string(name(t.tensor_class)),
+                           .exact_type = at != kept.end() ? std::optional(at->second) : std::nullopt,
+                           .computed = t.op != ValueOp::kNone});
   }
   out.read_row = [opened](size_t tensor, uint64_t row, std::span<float> values) { opened->rows->read(tensor, row, values); };
   return out;

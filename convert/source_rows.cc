@@ -85,7 +85,12 @@ void SourceRows::read(size_t tensor, uint64_t row, std::span<float> out) const {
   const auto of_codes = std::span(bytes).first(codes.bytes), of_scales = std::span(bytes).subspan(codes.bytes);
   shards_[source.codes.shard].read_exact(codes.file_offset, of_codes);
   if (source.scales) shards_[source.scales->shard].read_exact(scales.file_offset, of_scales);
-  MappedDecoder(t, piece, source).decode({run.first, of_codes, of_scales}, in_piece, out);
+  const RowsBytes rows{run.first, of_codes, of_scales};
+  if (const std::optional<std::string> why = bad_scale(source, rows)) {
+    throw Error(Exit::kBadInput,
+                printable(plan_.shards[source.scales->shard].name) + ": " + quoted_tensor(source.scales->name) + ": " + *why);
+  }
+  MappedDecoder(t, piece, source).decode(rows, in_piece, out);
   apply_op(t.op, out);
 }
 

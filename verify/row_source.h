@@ -4,9 +4,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
+
+#include "formats/ggml_type.h"
 
 namespace ggufmill {
 
@@ -14,6 +17,8 @@ struct ExpectedTensor {
   std::string name;          // GGUF name
   std::vector<uint64_t> ne;  // innermost first
   std::string class_name;    // "experts", "attention", ...: thresholds are per class
+  // The source's own blocks are of this type and can be moved as they are: a file in that type holds exactly its values.
+  std::optional<GgmlType> exact_type = std::nullopt;
   // The values went through exp: other converters' libraries round its last bit otherwise.
   bool computed = false;
 };

@@ -250,6 +250,35 @@ def test_verify_of_kept_tensors_without_the_mtp_block(tmp_path):
         mill("verify", tmp_path / "out.gguf", "--source", source).ok()
 
 
+def test_kept_tensors_are_compared_bit_for_bit(tmp_path):
+    """Also where no manifest stands beside the file: one code of one expert is another."""
+    out = tmp_path / "out.gguf"
+    at = convert(ULTRA_NVFP4, out, "-r", "auto")["blk.1.ffn_up_exps.weight"].data_offset
+    for beside in (tmp_path / "out.SHA256SUMS", tmp_path / "out.manifest.json"):
+        beside.unlink()
+    mill("verify", out, "--source", ULTRA_NVFP4, "--full").ok()
+    with open(out, "r+b") as f:
+        f.seek(at + 36 * 5 + 10)
+        code = f.read(1)[0]
+        f.seek(at + 36 * 5 + 10)
+        f.write(bytes([code ^ 1]))
+    run = mill("verify", out, "--source", ULTRA_NVFP4, "--full")
+    assert run.code == 1 and "blk.1.ffn_up_exps.weight" in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("what, value, words", [(".weight_scale", 0x7F, "scale 7 of row 200 is NaN"),
+                                                (".weight_scale_2", -0.5, "expected a finite number above zero")])
+def test_verify_says_what_is_wrong_with_the_source(what, value, words, tmp_path):
+    source = golden("d1-super-nvfp4-modelopt")
+    convert(source, tmp_path / "out.gguf", "-r", "auto")
+    bad = q.Checkpoint(source, tmp_path / "bad")
+    name = "backbone.layers.1.mixer.experts.1.down_proj" + what
+    array = bad.array(name).copy()
+    array[(200, 7) if array.ndim else ()] = value
+    bad.set(name, array)
+    refused(mill("verify", tmp_path / "out.gguf", "--source", bad.save(), "--full"), 65, name, words)
+
+
 # ---- the same bytes always
 
 BIG = ["--layers", "mamba moe", "--nvfp4", "--hidden", 1024, "--latent", 1024, "--expert-width", 2048, "--shared-width", 2048,
@@ -394,6 +423,12 @@ def test_config_that_says_another_scheme_of_a_module(nvfp4, tmp_path):
     config["quantization"]["quantized_layers"][EXPERT] = {"quant_algo": "FP8"}
     path.write_text(json.dumps(config))
     rejected(nvfp4.save(), tmp_path, "hf_quant_config.json", f"says FP8 of {EXPERT}, but its weight is NVFP4")
+
+
+def test_config_of_a_tool_that_is_not_known(tmp_path):
+    made = q.Checkpoint(ULTRA, tmp_path / "checkpoint")
+    made.edit_config(quantization_config={"quant_method": "gptq", "bits": 4})
+    rejected(made.save(), tmp_path, "config.json", 'quant_method "gptq" is not known')
 
 
 def test_no_config_says_so(tmp_path):
