@@ -25,6 +25,10 @@ constexpr auto kWords = std::to_array<Word>({{"nvfp4", "NVFP4"},
                                              {"float-quantized", "FP8"},
                                              {"pack-quantized", "INT4"}});
 
+// Words that say nothing of a scheme: tools, and checkpoints that mix several or only quantize the KV cache.
+constexpr auto kNeutral =
+    std::to_array<std::string_view>({"modelopt", "compressed-tensors", "mixed_precision", "mixed-precision", "naive-quantized", "dense"});
+
 std::string_view scheme_of(std::string_view said) {
   std::string word(said);
   std::ranges::transform(word, word.begin(), [](unsigned char c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c; });
@@ -99,6 +103,15 @@ void QuantizationConfig::read(simdjson::dom::element config, const std::string& 
     if (!scheme.empty()) modules_[std::string(module)] = {std::string(scheme), group_size(value), file};
   });
   read_groups(config, file);
+  for (const std::string_view key : {"quant_algo", "format", "quant_method"}) {
+    const std::string_view said = json_string(config, key).value_or("");
+    const bool neutral = std::ranges::any_of(kNeutral, [&](std::string_view word) {
+      return std::ranges::equal(word, said, {}, {},
+                                [](unsigned char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c); });
+    });
+    if (said.empty() || neutral || !scheme_of(said).empty() || !unknown_.empty()) continue;
+    unknown_ = file + ": " + std::string(key) + " \"" + printable(said, 60) + "\"";
+  }
   if (!per_module) {
     for (const std::string_view key : {"quant_algo", "format", "quant_method"}) {
       const auto said = json_string(config, key);
@@ -160,13 +173,19 @@ bool QuantizationConfig::excludes(std::string_view tensor_name) const {
 }
 
 void QuantizationConfig::check(const std::vector<Weight>& weights, std::vector<Finding>& findings) const {
+  if (!unknown_.empty()) {
+    const std::string what = unknown_ + " is not known: NVFP4, FP8, MXFP8, MXFP4 and pack-quantized INT4 are read";
+    if (std::ranges::all_of(weights, [](const Weight& w) { return w.form == nullptr; }))
+      throw Error(Exit::kBadInput, what, "where the weights were dequantized on purpose, take what it says out of that file");
+    findings.push_back({Severity::kWarning, "", "", what});
+  }
   check_modules(weights);
   for (const Declared& said : declared_) {
     const auto is = [&](const Weight& w) { return w.scheme_name() == said.scheme; };
     const auto at = std::ranges::find_if(weights, is);
     if (at == weights.end()) {
       throw Error(Exit::kBadInput, said.file + ": says that the weights are " + said.scheme + ", but no tensor is",
-                  "where the weights were dequantized on purpose, take quantization_config out of config.json");
+                  "where the weights were dequantized on purpose, take what it says of quantization out of " + said.file);
     }
     if (said.group_elems > 0 && at->scales && at->group_elems != said.group_elems) {
       throw Error(Exit::kBadInput, said.file + ": says groups of " + std::to_string(said.group_elems) + ", but " +

@@ -42,6 +42,7 @@ class QuantizationConfig {
   bool excludes(std::string_view tensor_name) const;
 
   bool present_ = false;
+  std::string unknown_;  // "config.json: quant_method \"gptq\"": a tool or scheme that is not known
   BlockSize block_size_;
   std::vector<Declared> declared_;           // for the whole checkpoint
   std::map<std::string, Declared> modules_;  // by name, without ".weight"

@@ -53,13 +53,20 @@ std::vector<float> gathered(std::span<const Weight> weights, const PlannedTensor
   return out;
 }
 
-void add_source_scales(std::span<const Weight> weights, const PlannedTensor& of, std::vector<PlannedTensor>& out) {
+void add_source_scales(std::span<const Weight> weights, const PlannedTensor& of, std::vector<PlannedTensor>& out,
+                       std::vector<Finding>& findings) {
   const std::vector<float> scales = gathered(weights, of, &Weight::tensor_scales);
   const std::vector<float> inputs = gathered(weights, of, &Weight::input_scales);
   const auto bad = std::ranges::find_if(inputs, [](float v) { return !(v > 0) || std::isinf(v); });
   if (bad != inputs.end()) {
     throw Error(Exit::kBadInput,
                 quoted_tensor(of.name) + ": a scale of its activations (input_scale) is zero, negative or no number");
+  }
+  const auto without = std::ranges::count_if(of.pieces, [&](const Piece& p) { return weights[p.source].input_scales.empty(); });
+  if (without > 0 && without < std::ssize(of.pieces)) {
+    findings.push_back({Severity::kWarning, "", of.name,
+                        std::to_string(without) + " of " + std::to_string(of.pieces.size()) +
+                            " sources have no scale of their activations: 1 is written for them"});
   }
   const PlannedTensor weight = of;  // `out` may hold it, and grows
   if (!is_near_one(scales)) out.push_back(companion(weight, kScale, scales));
@@ -94,7 +101,7 @@ void add_scale_tensors(std::span<const Weight> weights, std::vector<PlannedTenso
     if (scaled) {
       out.push_back(companion(PlannedTensor(of), kScale, std::vector<float>(matrices(of), kNvfp4Scale)));
     } else if (of.repack) {
-      add_source_scales(weights, of, out);
+      add_source_scales(weights, of, out, findings);
     }
   }
   if (!without.empty()) {

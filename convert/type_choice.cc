@@ -203,8 +203,17 @@ class Chooser {
   // What the source's own form decides, before the recipe.
   std::optional<TypeChoice> by_source(const ModelTensor& tensor, const TensorFacts& facts) {
     const WeightForm* form = form_of(tensor);
-    if (form == nullptr) return std::nullopt;
     const bool as_auto = recipe_.kind == Recipe::Kind::kConverter && !recipe_.converter_type;
+    if (form == nullptr) {
+      for (const Piece& p : tensor.pieces) {
+        const WeightForm* one = weights_[p.source].form;
+        if (one == nullptr || find_codec(one->as_auto)->repack == nullptr) continue;
+        if (as_auto || options_.keep.contains(one->as_auto))
+          not_kept_[{one->as_auto, "some of its matrices have another form"}].push_back(tensor.name);
+        break;
+      }
+      return std::nullopt;
+    }
     const std::string source = "source is " + std::string(form->name);
     if (const std::optional<GgmlType> native = native_type(tensor); native && (as_auto || options_.keep.contains(*native))) {
       const std::string why_not = why_not_kept(tensor, *native);

@@ -48,6 +48,7 @@ class Binder {
       else if (!bind(tensor, out.all))
         rest.push_back(&tensor);
     }
+    for (const SourceTensor* tensor : rest) claim_companions(*tensor);
     for (const SourceTensor* tensor : rest) {
       if (companions_.contains(tensor->name)) continue;
       out.all.push_back({.name = tensor->name, .shape = tensor->shape, .codes = *tensor});
@@ -192,12 +193,30 @@ class Binder {
     }
   }
 
+  static bool may_be_codes(const WeightForm& form, const SourceTensor& tensor) {
+    return codes_of(form, tensor.dtype) != nullptr && !form.codes_suffix.empty() && tensor.name.ends_with(form.codes_suffix);
+  }
+
+  // What else belongs to codes whose scales are missing: the missing ones are what is to be told.
+  void claim_companions(const SourceTensor& tensor) {
+    for (const WeightForm& form : weight_forms()) {
+      if (!may_be_codes(form, tensor)) continue;
+      const std::string base = tensor.name.substr(0, tensor.name.size() - form.codes_suffix.size());
+      for (const std::string_view suffix : {form.tensor_scale_suffix, form.input_scale_suffix, form.shape_suffix}) {
+        if (const SourceTensor* found = find(base, suffix)) companions_.insert(found->name);
+      }
+    }
+  }
+
   // Codes that stand alone: what would have to be beside them.
   void note_missing_scales(Weight& w) const {
     std::string expected;
     std::unordered_set<std::string_view> listed;
+    const std::string& codes_name = w.codes.name;
     for (const WeightForm& form : weight_forms()) {
-      if (codes_of(form, w.codes.dtype) == nullptr || form.codes_suffix.empty() || !w.name.ends_with(form.codes_suffix)) continue;
+      if (!may_be_codes(form, w.codes)) continue;
+      if (listed.empty())
+        w.name = codes_name.substr(0, codes_name.size() - form.codes_suffix.size()) + std::string(form.name_suffix);
       if (listed.insert(form.scales_suffix).second)
         expected += (expected.empty() ? "*" : ", *") + std::string(form.scales_suffix);
     }

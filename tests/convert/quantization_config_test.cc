@@ -46,7 +46,7 @@ TEST(QuantizationConfig, DialectsThatAreRight) {
        {"format", "mixed-precision"},
        {"config_groups", {{"group_0", {{"format", "nvfp4-pack-quantized"}, {"weights", {{"group_size", 16}}}}}}}},
       {{"quant_algo", "MIXED_PRECISION"}, {"quantized_layers", {{"a", {{"quant_algo", "NVFP4"}, {"group_size", 16}}}}}},
-      {{"quant_method", "something else"}}};
+      {{"quant_method", "ModelOpt"}}};
   for (const json& dialect : dialects) {
     for (const bool in_text_config : {false, true}) {
       QuantizedFiles files;
@@ -57,6 +57,21 @@ TEST(QuantizationConfig, DialectsThatAreRight) {
     files.folder.write("hf_quant_config.json", json{{"quantization", dialect}}.dump());
     EXPECT_TRUE(findings_of(nvfp4(files, "a")).empty()) << "in a file of its own: " << dialect;
   }
+}
+
+TEST(QuantizationConfig, UnknownToolIsRefusedWhereNothingIsReadAsQuantized) {
+  const std::string message =
+      "config.json: quant_method \"gptq\" is not known: NVFP4, FP8, MXFP8, MXFP4 and pack-quantized INT4 are read";
+  QuantizedFiles plain;
+  plain.config["quantization_config"] = {{"quant_method", "gptq"}, {"bits", 4}};
+  plain.add("a.weight", BF16, {4, 32});
+  expect_error(Exit::kBadInput, message, [&] { findings_of(plain); });
+  QuantizedFiles files;
+  files.config["quantization_config"] = {{"quant_method", "gptq"}};
+  const std::vector<Finding> findings = findings_of(nvfp4(files, "a"));
+  ASSERT_EQ(findings.size(), 1u);
+  EXPECT_EQ(findings[0].message, message);
+  EXPECT_EQ(findings[0].severity, Severity::kWarning);
 }
 
 TEST(QuantizationConfig, BlockSizeOfFp8) {
@@ -80,7 +95,7 @@ TEST(QuantizationConfig, SchemeThatNoTensorHasIsRefused) {
   files.add("a.weight", BF16, {4, 32});
   const Error error = error_of([&] { findings_of(files); });
   EXPECT_EQ(error.message(), "config.json: says that the weights are NVFP4, but no tensor is");
-  EXPECT_EQ(error.hint(), "where the weights were dequantized on purpose, take quantization_config out of config.json");
+  EXPECT_EQ(error.hint(), "where the weights were dequantized on purpose, take what it says of quantization out of config.json");
   EXPECT_EQ(error.code(), Exit::kBadInput);
   QuantizedFiles own_file;
   own_file.folder.write("hf_quant_config.json", R"({"quantization": {"quant_algo": "MXFP8"}})");
