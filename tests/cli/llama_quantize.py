@@ -38,17 +38,17 @@ LogCallback = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_voi
 class Quantizer:
     def __init__(self):
         assert LIBRARY.exists(), f"{LIBRARY} is missing: make -f Makefile.helpers test-deps"
-        self.library = ctypes.CDLL(str(LIBRARY))
-        self.library.llama_model_quantize_default_params.restype = QuantizeParams
-        self.library.llama_model_quantize.restype = ctypes.c_uint32
-        self.library.llama_model_quantize.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.POINTER(QuantizeParams)]
+        self.ggml = ctypes.CDLL(str(LIBRARY))
+        self.ggml.llama_model_quantize_default_params.restype = QuantizeParams
+        self.ggml.llama_model_quantize.restype = ctypes.c_uint32
+        self.ggml.llama_model_quantize.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.POINTER(QuantizeParams)]
         self.log = []
         self.callback = LogCallback(lambda level, text, data: self.log.append(text.decode(errors="replace")))
-        self.library.llama_log_set(self.callback, None)
+        self.ggml.llama_log_set(self.callback, None)
 
     def params(self):
         """The library's defaults; their values show that the layout above is the library's."""
-        params = self.library.llama_model_quantize_default_params()
+        params = self.ggml.llama_model_quantize_default_params()
         assert (params.ftype, params.output_tensor_type, params.token_embedding_type) == (FILE_TYPES["Q8_0"], N_TYPES, N_TYPES)
         flags = [getattr(params, name) for name, kind in QuantizeParams._fields_ if kind is ctypes.c_bool]
         assert flags == [False, True, False, False, False, False]
@@ -64,7 +64,7 @@ class Quantizer:
             entries[0] = ImatrixData(b"none", (ctypes.c_float * 1)(1.0), 1)
             params.imatrix = entries
         self.log.clear()
-        code = self.library.llama_model_quantize(str(source).encode(), str(out).encode(), ctypes.byref(params))
+        code = self.ggml.llama_model_quantize(str(source).encode(), str(out).encode(), ctypes.byref(params))
         text = "".join(self.log)
         if code != 0 and "no tensor type fallback is defined" in text:
             return None
