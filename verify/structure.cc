@@ -1,6 +1,9 @@
 #include "verify/structure.h"
 
 #include <algorithm>
+#include <map>
+
+#include "formats/contradictions.h"
 
 namespace ggufmill {
 namespace {
@@ -35,6 +38,19 @@ void check_architecture(const GgufFile& first, Report& report) {
   const std::string* name = std::get_if<std::string>(value);
   if (name == nullptr) return report.error(first.name, "", "general.architecture is " + type_name(*value) + ", not str");
   if (name->empty()) report.error(first.name, "", "general.architecture is empty");
+}
+
+void check_contradictions(std::span<const GgufFile> files, Report& report) {
+  std::vector<NamedShape> tensors;
+  std::map<std::string_view, const std::string*> file_of;
+  for (const GgufFile& file : files) {
+    for (const GgufTensor& t : file.header->tensors) {
+      tensors.push_back({t.name, t.ne});
+      file_of[t.name] = &file.name;
+    }
+  }
+  for (const Finding& f : find_contradictions(files.front().header->metadata, tensors))
+    report.error(f.tensor.empty() ? files.front().name : *file_of.at(f.tensor), f.tensor, f.message);
 }
 
 }  // namespace
@@ -90,6 +106,7 @@ void check_set(std::span<const GgufFile> files, Report& report) {
   }
   try {
     check_gguf_set(set);
+    check_contradictions(files, report);
   } catch (const Error& error) {
     const auto named =
         std::ranges::find_if(files, [&](const GgufFile& f) { return error.message().starts_with(printable(f.name) + ": "); });
