@@ -46,7 +46,7 @@ std::vector<const Codec*> chosen_codecs(const std::vector<std::string>& names) {
   }
   for (const std::string& wanted : names) {
     const GgmlTypeInfo* type = find_ggml_type(std::string_view(wanted));
-    const Codec* codec = type == nullptr ? nullptr : find_codec(type->type);
+    const Codec* codec = type == nullptr ? nullptr : find_weight_codec(type->type);
     if (type != nullptr && (codec == nullptr || codec->encode == nullptr)) {
       throw Error(Exit::kUsage, "--types " + printable(wanted) + ": cannot be written");
     }

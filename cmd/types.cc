@@ -24,7 +24,7 @@ std::string with_digits(double value) {
 void print_json(std::ostream& out) {
   Json types = Json::array();
   for (const GgmlTypeInfo& type : ggml_types()) {
-    const Codec* codec = find_codec(type.type);
+    const Codec* codec = find_weight_codec(type.type);
     types.push_back({{"name", type.name},
                      {"id", static_cast<uint32_t>(type.type)},
                      {"bits_per_weight", type.bits_per_weight()},
@@ -53,7 +53,7 @@ void print_table(std::ostream& out) {
                    {"importance", kLeft},
                    {"container", kLeft}});
   for (const GgmlTypeInfo& type : ggml_types()) {
-    const Codec* codec = find_codec(type.type);
+    const Codec* codec = find_weight_codec(type.type);
     table.row({std::string(type.name), with_digits(type.bits_per_weight()), std::to_string(type.block_elems),
                std::to_string(type.block_bytes), yes_if(codec != nullptr && codec->decode != nullptr),
                yes_if(codec != nullptr && codec->encode != nullptr), yes_if(codec != nullptr && codec->uses_importance),

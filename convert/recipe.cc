@@ -152,7 +152,7 @@ Rule parse_rule(const toml::table& table, const std::string& where, size_t numbe
   rule.tied = read.value<bool>("tied", "true or false");
   for (const std::string& word : read.words("type")) {
     rule.types.push_back(parse_type(word, line));
-    const Codec* codec = find_codec(rule.types.back());
+    const Codec* codec = find_weight_codec(rule.types.back());
     if (codec == nullptr || codec->encode == nullptr) throw Error(Exit::kUsage, line + ": type " + word + " cannot be written");
   }
   if (rule.types.empty()) throw Error(Exit::kUsage, line + ": a rule needs a type");

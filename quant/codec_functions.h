@@ -41,7 +41,9 @@ void decode_q2_0(Blocks blocks, std::span<float> values) noexcept;
 void decode_q1_0(Blocks blocks, std::span<float> values) noexcept;
 void decode_mxfp4(Blocks blocks, std::span<float> values) noexcept;
 void decode_nvfp4(Blocks blocks, std::span<float> values) noexcept;
+void decode_i32(Blocks blocks, std::span<float> values) noexcept;
 
+void encode_i32(Row row, const RowContext& context, BlocksOut blocks) noexcept;
 void encode_f32(Row row, const RowContext& context, BlocksOut blocks) noexcept;
 void encode_f16(Row row, const RowContext& context, BlocksOut blocks) noexcept;
 void encode_bf16(Row row, const RowContext& context, BlocksOut blocks) noexcept;

@@ -46,15 +46,27 @@ constexpr std::array kCodecs = std::to_array<Codec>({
 });
 // clang-format on
 
+constexpr Codec kIds = {.type = GgmlType::I32,
+                        .decode = decode_i32,
+                        .encode = encode_i32,
+                        .uses_importance = false,
+                        .lossless_container = true,
+                        .scaled = false,
+                        .stands_in = false,
+                        .objective = kPlain,
+                        .typical_error = 0};
+
 static_assert(std::ranges::is_sorted(kCodecs, {}, &Codec::type), "rows stand in the order of their ids");
 
 }  // namespace
 
 std::span<const Codec> codecs() { return kCodecs; }
 
-const Codec* find_codec(GgmlType type) {
+const Codec* find_weight_codec(GgmlType type) {
   const auto row = std::ranges::find(kCodecs, type, &Codec::type);
   return row == kCodecs.end() ? nullptr : &*row;
 }
+
+const Codec* find_codec(GgmlType type) { return type == GgmlType::I32 ? &kIds : find_weight_codec(type); }
 
 }  // namespace ggufmill

@@ -53,8 +53,14 @@ struct Codec {
   }
 };
 
+// The types of weights.
 std::span<const Codec> codecs();
 // nullptr where the type has no codec (integers).
+const Codec* find_weight_codec(GgmlType type);
+
+// Ids as floats: all whole numbers up to here are exact.
+inline constexpr float kMaxId = 1 << 24;
+// The same and I32, tables of ids, which no recipe chooses.
 const Codec* find_codec(GgmlType type);
 
 }  // namespace ggufmill

@@ -109,9 +109,8 @@ std::optional<size_t> first_bad_scale(SourceScales scales, std::span<const std::
   for (size_t first = 0; first < count; first += kAtATime) {
     const std::span<float> some(values, std::min(kAtATime, count - first));
     decode_scales(scales, bytes.subspan(first * scale_bytes(scales), some.size() * scale_bytes(scales)), some);
-    const auto bad = std::find_if(some.begin(), some.end(), [&](float scale) {
-      return !std::isfinite(scale) || (scale < 0 && !may_be_negative(scales));
-    });
+    const auto bad = std::find_if(some.begin(), some.end(),
+                                  [&](float scale) { return !std::isfinite(scale) || (scale < 0 && !may_be_negative(scales)); });
     if (bad != some.end()) return first + static_cast<size_t>(bad - some.begin());
   }
   return std::nullopt;

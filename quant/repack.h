@@ -19,8 +19,8 @@ void repack_nvfp4(std::span<const std::byte> codes, std::span<const std::byte> s
 // values, 17 bytes). The number of values is a multiple of 32. Bit for bit as above.
 void repack_mxfp4(std::span<const std::byte> codes, std::span<const std::byte> scales, std::span<std::byte> blocks) noexcept;
 
-// The index of the first scale that no block can hold or that is no number: NaN or infinite, of E4M3 also below zero (-0 is fine).
-// nullopt if all are fine. Of E4M3 these are 0x7F and all from 0x81, of E8M0 it is 0xFF.
+// The index of the first scale that no block can hold or that is no number: NaN or infinite, of E4M3 also below zero (-0 is
+// fine). nullopt if all are fine. Of E4M3 these are 0x7F and all from 0x81, of E8M0 it is 0xFF.
 std::optional<size_t> first_bad_scale(SourceScales scales, std::span<const std::byte> bytes) noexcept;
 
 }  // namespace ggufmill

@@ -26,7 +26,7 @@ TEST(Types, JsonSaysWhatTheCodecTableSays) {
   ASSERT_EQ(types.size(), ggml_types().size());
   for (size_t i = 0; i < types.size(); ++i) {
     const GgmlTypeInfo& type = ggml_types()[i];
-    const Codec* codec = find_codec(type.type);
+    const Codec* codec = find_weight_codec(type.type);
     EXPECT_EQ(types[i]["name"], type.name);
     EXPECT_EQ(types[i]["bits_per_weight"], type.bits_per_weight());
     EXPECT_EQ(types[i]["block_elems"], type.block_elems);

@@ -421,7 +421,7 @@ TEST_P(EveryCodec, WritesTheBytesOfThisEncodingVersion) {
 }
 
 TEST(Codecs, HaveNoRowForIntegers) {
-  for (const GgmlType type : {GgmlType::I8, GgmlType::I16, GgmlType::I32, GgmlType::I64}) EXPECT_EQ(find_codec(type), nullptr);
+  for (const GgmlType type : {GgmlType::I8, GgmlType::I16, GgmlType::I32, GgmlType::I64}) EXPECT_EQ(find_weight_codec(type), nullptr);
 }
 
 }  // namespace

@@ -266,10 +266,10 @@ TEST_F(Values, ShapesAndNames) {
 }
 
 TEST_F(Values, TypesThatCannotBeDecodedAreAWarning) {
-  GgufTensor t{"t", GgmlType::I32, {8}, {0, 32}};
+  GgufTensor t{"t", GgmlType::I64, {8}, {0, 64}};
   const std::string header = bytes_text(gguf_header_bytes({}, std::vector{t}));
-  EXPECT_EQ(lines(header + std::string(32, '\0'), {8}, ramp(8, 1)),
-            (Lines{"warning m.gguf [t] values are not compared: type I32 cannot be decoded"}));
+  EXPECT_EQ(lines(header + std::string(64, '\0'), {8}, ramp(8, 1)),
+            (Lines{"warning m.gguf [t] values are not compared: type I64 cannot be decoded"}));
   EXPECT_TRUE(report_.tensors.empty());
 }
 
