@@ -18,6 +18,7 @@ namespace {
 Plan plan_of(const Checkpoint& checkpoint, MtpMode mtp, const char* recipe) {
   ModelOptions model_options;
   model_options.mtp = mtp;
+  model_options.tensors_only = true;
   PlanOptions options;
   options.recipe = recipe;
   options.split.mode = SplitOptions::Mode::kNone;

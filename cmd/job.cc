@@ -22,6 +22,7 @@ ModelOptions model_options(const JobOptions& options) {
   if (options.mtp_only) out.mtp = MtpMode::kOnly;
   out.vocab_only = options.vocab_only;
   out.pre_tokenizer = options.pre_tokenizer;
+  if (!options.chat_template.empty()) out.chat_template = chat_template_file(options.chat_template);
   return out;
 }
 

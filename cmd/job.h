@@ -33,6 +33,7 @@ struct JobOptions {
   std::vector<std::string> metadata;
   bool vocab_only = false;
   std::string pre_tokenizer;
+  std::string chat_template;
   bool no_mtp = false;
   bool mtp_only = false;
   bool no_source_hash = false;

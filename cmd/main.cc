@@ -9,6 +9,7 @@
 
 #include "cmd/options.h"
 #include "cmd/progress_json.h"
+#include "convert/refused.h"
 #include "formats/error.h"
 
 namespace {
@@ -22,7 +23,11 @@ bool wants_json(int argc, char** argv) {
 
 int fail(const ggufmill::Error& error, bool json) {
   const int code = static_cast<int>(error.code());
-  if (json) ggufmill::print_error_event(code, error.message(), error.hint());
+  const auto* refused = dynamic_cast<const ggufmill::Refused*>(&error);
+  if (json) {
+    ggufmill::print_error_event(code, error.message(), error.hint(),
+                                refused == nullptr ? std::span<const ggufmill::Finding>{} : refused->findings());
+  }
   std::cerr << "ggufmill: error: " << error.message() << '\n';
   if (!error.hint().empty()) std::cerr << "hint: " << error.hint() << '\n';
   return code;

@@ -148,6 +148,8 @@ class OptionTree {
     c.add_flag("--vocab-only", o.vocab_only, "header and tokenizer only");
     c.add_option("--pre", o.pre_tokenizer, "NAME of llama.cpp's pre-tokenizer, instead of what tokenizer.json shows")
         ->check(kNotEmpty);
+    c.add_option("--chat-template", o.chat_template, "FILE with a chat template (Jinja), instead of the checkpoint's")
+        ->check(kNotEmpty);
     c.add_flag("--no-mtp", o.no_mtp, "leave the multi-token-prediction block out");
     c.add_flag("--mtp-only", o.mtp_only, "only the multi-token-prediction block and what it shares");
     c.add_flag("--no-source-hash", o.no_source_hash, "do not compute the source files' SHA-256 along the way");

@@ -11,6 +11,7 @@
 #include "convert/executor.h"
 #include "convert/finish.h"
 #include "convert/part_files.h"
+#include "convert/refused.h"
 #include "formats/error.h"
 #include "formats/file.h"
 
@@ -96,6 +97,7 @@ void print_json(const Job& job, const std::vector<Finding>& findings) {
   out["findings"] = Json::array();
   for (const Finding& f : findings) {
     Json finding = {{"severity", name(f.severity)}, {"message", f.message}};
+    if (!f.file.empty()) finding["file"] = f.file;
     if (!f.tensor.empty()) finding["tensor"] = f.tensor;
     out["findings"].push_back(finding);
   }
@@ -176,15 +178,22 @@ void print_text(const Job& job, const JobOptions& options, const std::vector<Fin
             << " (each encoder timed just now), or as long as the disk takes to read " << format_bytes(plan.source_bytes())
             << "\n";
   if (!findings.empty()) std::cout << '\n';
-  for (const Finding& f : findings) {
-    std::cout << name(f.severity) << ": " << (f.tensor.empty() ? "" : printable(f.tensor) + ": ") << printable(f.message, 400)
-              << '\n';
-  }
+  for (const Finding& f : findings) std::cout << to_line(f) << '\n';
 }
 
 }  // namespace
 
-int run_plan_command(const JobOptions& options) {
+namespace {
+
+// All that speaks against a model, a line each; the error that follows counts it and names the first.
+void print_refusal(const Refused& refused) {
+  for (const Finding& f : refused.findings()) std::cout << to_line(f) << '\n';
+  std::cout.flush();
+}
+
+}  // namespace
+
+int run_plan_command(const JobOptions& options) try {
   const Job job = open_job(options, false);
   std::vector<Finding> findings = job.plan.findings;
   add_output_findings(job, options, findings);
@@ -195,6 +204,9 @@ int run_plan_command(const JobOptions& options) {
     print_text(job, options, findings);
   }
   return 0;
+} catch (const Refused& refused) {
+  if (!options.json) print_refusal(refused);
+  throw;
 }
 
 }  // namespace ggufmill

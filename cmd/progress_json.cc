@@ -21,6 +21,10 @@ std::string now_text() {
   return text;
 }
 
+Json finding_json(const Finding& f) {
+  return {{"severity", name(f.severity)}, {"file", f.file}, {"tensor", f.tensor}, {"message", f.message}};
+}
+
 void print(Json fields) {
   Json event;
   event["event"] = fields["event"];
@@ -33,6 +37,8 @@ void print(Json fields) {
 }  // namespace
 
 void ProgressJson::planned(const Plan& plan) {
+  Json findings = Json::array();
+  for (const Finding& f : plan.findings) findings.push_back(finding_json(f));
   print({{"event", "plan"},
          {"model", plan.model_name},
          {"recipe", plan.recipe_name},
@@ -40,7 +46,8 @@ void ProgressJson::planned(const Plan& plan) {
          {"total_bytes", plan.total_bytes()},
          {"parameters", plan.parameters()},
          {"tensors", plan.tensors.size()},
-         {"files", plan.files.size()}});
+         {"files", plan.files.size()},
+         {"findings", std::move(findings)}});
 }
 
 void ProgressJson::resumed(uint64_t bytes_kept) { print({{"event", "resume"}, {"bytes_kept", bytes_kept}}); }
@@ -93,8 +100,10 @@ void ProgressJson::finished(const RunFigures& f) {
          {"bytes_kept", f.bytes_kept}});
 }
 
-void print_error_event(int code, const std::string& message, const std::string& hint) {
-  print({{"event", "error"}, {"code", code}, {"message", message}, {"hint", hint}});
+void print_error_event(int code, const std::string& message, const std::string& hint, std::span<const Finding> findings) {
+  Json event = {{"event", "error"}, {"code", code}, {"message", message}, {"hint", hint}};
+  for (const Finding& f : findings) event["findings"].push_back(finding_json(f));
+  print(std::move(event));
 }
 
 }  // namespace ggufmill

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <chrono>
+#include <span>
 #include <string>
 
 #include "convert/events.h"
+#include "formats/finding.h"
 
 namespace ggufmill {
 
@@ -23,7 +25,7 @@ class ProgressJson : public EventSink {
   std::chrono::steady_clock::time_point last_progress_{};
 };
 
-// One `error` event.
-void print_error_event(int code, const std::string& message, const std::string& hint);
+// One `error` event; `findings` are all that speaks against a model that is refused.
+void print_error_event(int code, const std::string& message, const std::string& hint, std::span<const Finding> findings);
 
 }  // namespace ggufmill

@@ -62,7 +62,7 @@ void ProgressText::planned(const Plan& plan) {
        " bits per weight");
   for (const Finding& f : plan.findings) {
     if (f.severity == Severity::kInfo && verbosity_ != Verbosity::kVerbose) continue;
-    line(std::string(name(f.severity)) + ": " + (f.tensor.empty() ? "" : printable(f.tensor) + ": ") + printable(f.message, 400));
+    line(to_line(f));
   }
 }
 

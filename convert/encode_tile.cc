@@ -27,10 +27,13 @@ constexpr uint64_t kChunkElems = 32768;
 
 class TileCoder {
  public:
-  TileCoder(const PlannedTensor& tensor, const Weight& source, Tile& tile, Importance* importance, RowsRecord& record)
+  // `beside`: the source whose rows continue those of `source`, or nullptr.
+  TileCoder(const PlannedTensor& tensor, const Weight& source, const Weight* beside, Tile& tile, Importance* importance,
+            RowsRecord& record)
       : tensor_(tensor),
         piece_(tensor.pieces[tile.piece]),
         source_(source),
+        beside_(beside),
         tile_(tile),
         codec_(*find_codec(tensor.type)),
         importance_(importance),
@@ -66,10 +69,12 @@ class TileCoder {
     return std::span(tile_.blocks).subspan(r * tensor_.row_bytes(), tensor_.row_bytes());
   }
   RowsBytes source_rows() const { return {tile_.first_source_row, tile_.raw, tile_.scales}; }
+  RowsBytes beside_rows() const { return {tile_.first_source_row, tile_.beside, tile_.beside_scales}; }
   uint64_t in_piece(uint64_t r) const { return tile_.first_row - piece_.out_row + r; }
   // Same bits in and out: nothing is rounded, and a NaN keeps its payload.
   bool is_copy() const {
     if (tensor_.repack) return true;
+    if (piece_.beside != Piece::kNone) return false;
     const GgmlTypeInfo* type = source_.form == nullptr ? ggml_type_of(source_.codes.dtype) : nullptr;
     return type != nullptr && type->type == tensor_.type && tensor_.op == ValueOp::kNone && decoder_.moves_rows();
   }
@@ -77,9 +82,14 @@ class TileCoder {
   void decode() {
     groups_ = 0;
     for (uint64_t r = first_; r < first_ + rows_; ++r) {
-      decoder_.decode(source_rows(), in_piece(r), row(r));
+      if (beside_ == nullptr) {
+        decoder_.decode(source_rows(), in_piece(r), row(r));
+      } else {
+        decoder_.decode(source_rows(), in_piece(r), row(r).first(source_.columns()));
+        beside_decoder_.decode(*beside_, beside_rows(), decoder_.source_row(in_piece(r)), row(r).subspan(source_.columns()));
+      }
       apply_op(tensor_.op, row(r));
-      if (tensor_.op == ValueOp::kNone) keep_lattice(r);
+      if (tensor_.op == ValueOp::kNone && beside_ == nullptr) keep_lattice(r);
     }
   }
 
@@ -102,7 +112,7 @@ class TileCoder {
       const uint64_t source_row = decoder_.source_row(in_piece(r));
       const auto from = RowDecoder::row_codes(source_, source_rows(), source_row, row_elems());
       if (tensor_.repack)
-        find_codec(tensor_.type)->repack(from, RowDecoder::row_scales(source_, source_rows(), source_row), blocks(r));
+        repack(from, RowDecoder::row_scales(source_, source_rows(), source_row), blocks(r));
       else
         std::memcpy(blocks(r).data(), from.data(), from.size());
       for (const float v : row(r)) {
@@ -110,6 +120,19 @@ class TileCoder {
         counts_.inf_count += std::isinf(v);
       }
     }
+  }
+
+  // Moves a row's bits, its columns in the order of the tensor's map.
+  void repack(std::span<const std::byte> codes, std::span<const std::byte> scales, std::span<std::byte> out) {
+    if (!tensor_.row_map.columns.empty()) {
+      codes_.resize(codes.size());
+      scales_.resize(scales.size());
+      const uint32_t bits = info(source_.code_kind).bits;
+      tensor_.row_map.gather_packed(codes, 8 / bits, 1, codes_);
+      tensor_.row_map.gather_packed(scales, source_.group_elems, info(source_.scales->dtype).bytes, scales_);
+      codes = codes_, scales = scales_;
+    }
+    codec_.repack(codes, scales, out);
   }
 
   void encode() {
@@ -170,14 +193,17 @@ class TileCoder {
   const PlannedTensor& tensor_;
   const Piece& piece_;
   const Weight& source_;
+  const Weight* const beside_;
   Tile& tile_;
   const Codec& codec_;
   Importance* const importance_;
   RowsRecord& record_;
   MappedDecoder decoder_;
+  RowDecoder beside_decoder_;
   uint64_t groups_ = 0;  // of a lattice source's rows
   uint32_t group_elems_ = 0;
-  std::span<const float> weights_;  // of the matrix in hand
+  std::span<const float> weights_;         // of the matrix in hand
+  std::vector<std::byte> codes_, scales_;  // of a packed row whose columns move
   RowError counts_;
   uint64_t first_ = 0, rows_ = 0;  // the rows in hand
 };
@@ -187,9 +213,13 @@ Error nonfinite(const Plan& plan, const Tile& tile, const Weight& source, const 
                "--allow-nonfinite converts it all the same");
 }
 
-// A scale that is no number spoils its whole group, in every target type.
-void refuse_bad_scales(const Plan& plan, const Tile& tile, const Weight& source) {
-  const std::optional<std::string> why = bad_scale(source, {tile.first_source_row, tile.raw, tile.scales});
+// A scale that is no number spoils its whole group, in every target type. An id out of range would be another id.
+void refuse_bad_rows(const Plan& plan, const PlannedTensor& tensor, const Weight& source, const RowsBytes& rows) {
+  if (const std::optional<std::string> why = bad_id(source, rows, tensor.ids_below)) {
+    throw Error(Exit::kBadInput,
+                printable(plan.shards[source.codes.shard].name) + ": " + quoted_tensor(source.codes.name) + ": " + *why);
+  }
+  const std::optional<std::string> why = bad_scale(source, rows);
   if (!why) return;
   throw Error(Exit::kBadInput,
               printable(plan.shards[source.scales->shard].name) + ": " + quoted_tensor(source.scales->name) + ": " + *why);
@@ -208,8 +238,11 @@ EncodedTile encode_tile(const Plan& plan, Tile& tile, Importance* importance, bo
   record.first_row = tile.first_row;
   record.rows = tile.rows;
   tile.blocks.resize(tile.rows * tensor.row_bytes());
-  refuse_bad_scales(plan, tile, source);
-  const RowError counts = TileCoder(tensor, source, tile, importance, record).run(out.encode_cpu_seconds);
+  const uint32_t second = tensor.pieces[tile.piece].beside;
+  const Weight* const beside = second == Piece::kNone ? nullptr : &plan.sources[second];
+  refuse_bad_rows(plan, tensor, source, {tile.first_source_row, tile.raw, tile.scales});
+  if (beside != nullptr) refuse_bad_rows(plan, tensor, *beside, {tile.first_source_row, tile.beside, tile.beside_scales});
+  const RowError counts = TileCoder(tensor, source, beside, tile, importance, record).run(out.encode_cpu_seconds);
   record.nan_count = counts.nan_count;
   record.inf_count = counts.inf_count;
   if (!allow_nonfinite) {

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +24,9 @@ enum class MtpMode { kInclude, kLeaveOut, kOnly };
 struct ModelOptions {
   MtpMode mtp = MtpMode::kInclude;
   bool vocab_only = false;
+  bool tensors_only = false;                              // without the tokenizer's keys: for a comparison of values
+  std::function<bool(std::string_view)> has_tensor = {};  // of the checkpoint, by its name; describe_model() fills it
+  std::string chat_template = {};                         // instead of the checkpoint's; "": none given
   std::string pre_tokenizer = {};  // tokenizer.ggml.pre instead of what tokenizer.json shows; "" : none given
 };
 
@@ -39,6 +44,9 @@ struct Piece {
   uint64_t out_row = 0;  // first row in the output tensor (expert e: e * rows of one expert)
   uint64_t rows = 0;
   uint64_t first_elem = 0;  // of the source
+  // A second source whose rows continue those of the first, one by one: its values stand behind theirs. kNone: there is none.
+  static constexpr uint32_t kNone = UINT32_MAX;
+  uint32_t beside = kNone;
 };
 
 // One output tensor.
@@ -49,8 +57,10 @@ struct ModelTensor {
   RowMap row_map;             // of every piece
   ValueOp op = ValueOp::kNone;
   std::vector<float> values;  // of a tensor that is computed from the config; it has no pieces and is F32
-  // llama.cpp's converter always writes F32 (1-D tensors, norms, routers, conv, names that do not end in ".weight").
-  bool always_f32 = false;
+  // The type whatever the recipe says: F32 where llama.cpp's converter always writes it (1-D tensors, norms, routers, conv, names
+  // that do not end in ".weight"), I32 for tables of ids.
+  std::optional<GgmlType> fixed_type = {};
+  uint64_t ids_below = 0;  // of a table of ids: what they must be below
   uint64_t row_elems() const { return ne[0]; }
   uint64_t rows() const;
   uint64_t elems() const;
@@ -85,5 +95,8 @@ struct Model {
 // contradicting config fields, tensors that no rule knows, that are missing or have another shape: all of them are named in one
 // error.
 Model describe_model(const Checkpoint& checkpoint, const ModelOptions& options);
+
+// The text of a file for ModelOptions::chat_template; kBadInput where it is not UTF-8, empty, or larger than any template.
+std::string chat_template_file(const std::string& path);
 
 }  // namespace ggufmill

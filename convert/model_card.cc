@@ -70,7 +70,10 @@ std::optional<std::string> card_text(const ModelCard& card, const TextKey& key) 
 }
 
 void add_sampling(const Checkpoint& checkpoint, Metadata& metadata, std::vector<Finding>& findings) {
-  if (!checkpoint.has_file("generation_config.json")) return;
+  if (!checkpoint.has_file("generation_config.json")) {
+    findings.push_back({Severity::kInfo, "generation_config.json", "", "missing: no sampling defaults are written"});
+    return;
+  }
   try {
     const JsonDocument json = JsonDocument::load(checkpoint.file("generation_config.json"), kMaxGenerationConfigBytes);
     for (const SamplingKey& row : kSampling) {

@@ -7,9 +7,11 @@
 
 #include "convert/plan_digest.h"
 #include "convert/plan_layout.h"
+#include "convert/refused.h"
 #include "convert/scale_tensors.h"
 #include "convert/source_rows.h"
 #include "convert/type_choice.h"
+#include "formats/contradictions.h"
 #include "formats/error.h"
 #include "quant/codecs.h"
 
@@ -125,7 +127,10 @@ void add_imatrix_keys(Metadata& metadata, const Imatrix& imatrix) {
 std::vector<uint32_t> used_weights(const Model& model) {
   std::set<uint32_t> used;
   for (const ModelTensor& t : model.tensors) {
-    for (const Piece& p : t.pieces) used.insert(p.source);
+    for (const Piece& p : t.pieces) {
+      used.insert(p.source);
+      if (p.beside != Piece::kNone) used.insert(p.beside);
+    }
   }
   return {used.begin(), used.end()};
 }
@@ -135,7 +140,7 @@ void refuse_reshaped(const Plan& plan, const Model& model) {
   for (const ModelTensor& t : model.tensors) {
     for (const Piece& p : t.pieces) {
       const Weight& w = plan.sources[p.source];
-      if (w.form == nullptr || !t.row_map.columns.empty() || w.columns() == t.row_elems()) continue;
+      if (w.form == nullptr || !t.row_map.columns.empty() || w.columns() == t.row_elems() || p.beside != Piece::kNone) continue;
       throw Error(Exit::kBadInput, printable(plan.shards[w.codes.shard].name) + ": " + quoted_tensor(w.codes.name) + ": " +
                                        w.scheme() + " in rows of " + std::to_string(w.columns()) + ", but " + t.name +
                                        " has rows of " + std::to_string(t.row_elems()));
@@ -173,6 +178,7 @@ std::vector<PlannedTensor> planned_tensors(const Plan& plan, const Model& model,
     t.tensor_class = choices[i].tensor_class;
     t.reason = choices[i].reason;
     t.pieces = from.pieces;
+    t.ids_below = from.ids_below;
     t.row_map = from.row_map;
     t.op = from.op;
     if (!from.values.empty()) {
@@ -204,13 +210,16 @@ uint64_t Plan::source_bytes() const {
 }
 
 void Plan::add_shards_of(const PlannedTensor& tensor, std::set<uint32_t>& shards) const {
-  for (const Piece& p : tensor.pieces) {
-    const Weight& w = sources[p.source];
+  const auto add = [&](const Weight& w) {
     shards.insert(w.codes.shard);
     for (const auto* part : {&w.scales, &w.tensor_scale}) {
       if (*part) shards.insert((*part)->shard);
     }
     if (tensor.repack && w.input_scale) shards.insert(w.input_scale->shard);
+  };
+  for (const Piece& p : tensor.pieces) {
+    add(sources[p.source]);
+    if (p.beside != Piece::kNone) add(sources[p.beside]);
   }
 }
 
@@ -247,6 +256,22 @@ std::pair<std::string, MetadataValue> parse_metadata_option(std::string_view opt
   throw Error(Exit::kUsage, where + ": type must be one of str u8 i8 u16 i16 u32 i32 u64 i64 f32 f64 bool");
 }
 
+namespace {
+
+// Metadata that do not fit the tensors: config.json's, or an override's.
+void refuse_contradictions(const Checkpoint& checkpoint, const Metadata& metadata, const std::vector<PlannedTensor>& tensors) {
+  std::vector<NamedShape> shapes;
+  for (const PlannedTensor& t : tensors) shapes.push_back({t.name, t.ne});
+  std::vector<Finding> findings = find_contradictions(metadata, shapes);
+  if (findings.empty()) return;
+  std::vector<std::string> texts;
+  for (const Finding& f : findings) texts.push_back((f.tensor.empty() ? "" : quoted_tensor(f.tensor) + " ") + f.message);
+  throw Refused(checkpoint.folder().string() + ": metadata and tensors contradict each other: " + listed(texts, 3, "; "),
+                std::move(findings));
+}
+
+}  // namespace
+
 Plan make_plan(const Checkpoint& checkpoint, Model model, const PlanOptions& options) {
   Plan plan;
   plan.architecture = model.architecture;
@@ -282,6 +307,7 @@ Plan make_plan(const Checkpoint& checkpoint, Model model, const PlanOptions& opt
     plan.imatrix_hash = hash_of_file(plan.imatrix->file());
   }
   override_metadata(metadata, options, plan.findings);
+  refuse_contradictions(checkpoint, metadata, plan.tensors);
 
   // From here every name, type and shape is decided; from the next line on every offset.
   plan.metadata_hash = sha256(gguf_header_bytes(metadata, {}));

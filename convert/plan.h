@@ -34,6 +34,7 @@ struct PlannedTensor {
   Extent extent;              // absolute in the file, without padding
   std::string reason;         // "rule 2", "llama.cpp wants F32", ...
   std::vector<Piece> pieces;  // source rows, by out_row
+  uint64_t ids_below = 0;     // of a table of ids: what they must be below
   RowMap row_map;
   ValueOp op = ValueOp::kNone;
   bool repack = false;  // the source's codes and scales are moved as they are; its scales of whole matrices stand in `.scale`

@@ -79,6 +79,7 @@ Sha256 hash_of_types(const Plan& plan) {
       d.number(p.out_row);
       d.number(p.rows);
       d.number(p.first_elem);
+      if (p.beside != Piece::kNone) d.number(p.beside);
     }
   }
   return d.finish();

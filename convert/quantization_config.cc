@@ -26,8 +26,8 @@ constexpr auto kWords = std::to_array<Word>({{"nvfp4", "NVFP4"},
                                              {"pack-quantized", "INT4"}});
 
 // Words that say nothing of a scheme: tools, and checkpoints that mix several or only quantize the KV cache.
-constexpr auto kNeutral =
-    std::to_array<std::string_view>({"modelopt", "compressed-tensors", "mixed_precision", "mixed-precision", "naive-quantized", "dense"});
+constexpr auto kNeutral = std::to_array<std::string_view>(
+    {"modelopt", "compressed-tensors", "mixed_precision", "mixed-precision", "naive-quantized", "dense"});
 
 std::string_view scheme_of(std::string_view said) {
   std::string word(said);

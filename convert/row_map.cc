@@ -76,6 +76,22 @@ void RowMap::gather(std::span<const float> span, uint64_t row, std::span<float> 
   }
 }
 
+bool RowMap::moves_blocks(uint64_t block_elems) const {
+  if (!group.empty() || group_stride != 0 || columns.empty() || columns.back().stride != 1) return false;
+  const auto whole = [&](const Axis& a) { return a.stride % block_elems == 0; };
+  return columns.back().size % block_elems == 0 && std::ranges::all_of(std::span(columns).first(columns.size() - 1), whole);
+}
+
+void RowMap::gather_packed(std::span<const std::byte> row, uint64_t unit_elems, uint64_t unit_bytes,
+                           std::span<std::byte> out) const {
+  const std::span<const Axis> outer = std::span(columns).first(columns.size() - 1);
+  const uint64_t run_bytes = columns.back().size / unit_elems * unit_bytes;
+  for (uint64_t run = 0; run < out.size() / run_bytes; ++run) {
+    const auto from = row.subspan(offset_of(outer, run) / unit_elems * unit_bytes, run_bytes);
+    std::ranges::copy(from, out.begin() + static_cast<std::ptrdiff_t>(run * run_bytes));
+  }
+}
+
 MappedRows map_rows(std::vector<Axis> rows, std::vector<Axis> columns, uint64_t first_elem, uint64_t max_group_elems) {
   rows = simplified(rows);
   columns = simplified(columns);

@@ -6,6 +6,7 @@
 //   group = {{2, 8}, {2, 16}}, group_stride = 32: row 2*i + j of a group starts i*8 + j*16 elements behind the group's first.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -33,6 +34,11 @@ struct RowMap {
   uint64_t group_span(uint64_t row_elems) const;
   // Fills `out` with row `row` (counted in its group) from the group's span.
   void gather(std::span<const float> span, uint64_t row, std::span<float> out) const;
+
+  // Whether rows stay where they are and their columns move in whole blocks of `block_elems`: then packed rows can be moved, too.
+  bool moves_blocks(uint64_t block_elems) const;
+  // Fills `out` with a packed row's columns in their new order; `unit_bytes` hold `unit_elems` values, a divisor of the blocks.
+  void gather_packed(std::span<const std::byte> row, uint64_t unit_elems, uint64_t unit_bytes, std::span<std::byte> out) const;
 };
 
 // A selection in its simplest form: pieces of rows that one map serves.

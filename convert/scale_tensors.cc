@@ -42,14 +42,16 @@ PlannedTensor companion(const PlannedTensor& of, std::string_view suffix, std::s
 
 // One value per matrix of `tensor`, from sources that hold one matrix or several, and one scale or one per matrix.
 std::vector<float> gathered(std::span<const Weight> weights, const PlannedTensor& tensor, std::vector<float> Weight::*scales) {
-  std::vector<float> out;
-  const uint64_t rows = tensor.rows() / matrices(tensor);
+  std::vector<float> out(matrices(tensor), 1);
+  const uint64_t rows = tensor.rows() / out.size();
   for (const Piece& piece : tensor.pieces) {
-    const std::vector<float>& found = weights[piece.source].*scales;
+    const Weight& source = weights[piece.source];
+    const std::vector<float>& found = source.*scales;
+    if (found.empty()) continue;
+    const uint64_t first = piece.first_elem / (source.rows_per_matrix() * source.columns());  // matrix of the source
     for (uint64_t m = 0; m < std::max<uint64_t>(1, piece.rows / rows); ++m)
-      out.push_back(found.empty() ? 1 : found[found.size() == 1 ? 0 : m]);
+      out[piece.out_row / rows + m] = found[found.size() == 1 ? 0 : first + m];
   }
-  out.resize(matrices(tensor), 1);
   return out;
 }
 

@@ -24,28 +24,33 @@ void apply_op(ValueOp op, std::span<float> values) {
 
 namespace {
 
-uint64_t source_columns(const PlannedTensor& tensor, const Weight& source) {
-  return source.form == nullptr && tensor.row_map.columns.empty() ? tensor.row_elems() : source.columns();
+// Values that a row takes of its piece's own source.
+uint64_t own_elems(const PlannedTensor& tensor, const Piece& piece, const Weight& source) {
+  return piece.beside == Piece::kNone ? tensor.row_elems() : source.columns();
+}
+
+uint64_t source_columns(const PlannedTensor& tensor, const Piece& piece, const Weight& source) {
+  return source.form == nullptr && tensor.row_map.columns.empty() ? own_elems(tensor, piece, source) : source.columns();
 }
 
 }  // namespace
 
 SourceRun source_run(const PlannedTensor& tensor, const Piece& piece, const Weight& source, uint64_t first, uint64_t rows) {
   const RowMap& map = tensor.row_map;
-  SourceRun run{.columns = source_columns(tensor, source)};
-  const uint64_t start = piece.first_elem + map.group_elem(first, tensor.row_elems());
-  const uint64_t end =
-      piece.first_elem + map.group_elem(first + rows - 1, tensor.row_elems()) + map.group_span(tensor.row_elems());
+  SourceRun run{.columns = source_columns(tensor, piece, source)};
+  const uint64_t elems = own_elems(tensor, piece, source);
+  const uint64_t start = piece.first_elem + map.group_elem(first, elems);
+  const uint64_t end = piece.first_elem + map.group_elem(first + rows - 1, elems) + map.group_span(elems);
   run.first = start / run.columns;
   run.rows = (end + run.columns - 1) / run.columns - run.first;
   return run;
 }
 
 MappedDecoder::MappedDecoder(const PlannedTensor& tensor, const Piece& piece, const Weight& source)
-    : tensor_(tensor), piece_(piece), source_(source), columns_(source_columns(tensor, source)) {}
+    : tensor_(tensor), piece_(piece), source_(source), columns_(source_columns(tensor, piece, source)) {}
 
 uint64_t MappedDecoder::source_row(uint64_t row) const {
-  const uint64_t elem = piece_.first_elem + tensor_.row_map.row_elem(row, tensor_.row_elems());
+  const uint64_t elem = piece_.first_elem + tensor_.row_map.row_elem(row, own_elems(tensor_, piece_, source_));
   assert(elem % columns_ == 0 && "whole rows move");
   return elem / columns_;
 }
@@ -70,6 +75,15 @@ SourceRows::SourceRows(const Plan& plan) : plan_(plan) {
   for (const Shard& shard : plan.shards) shards_.emplace_back(shard.path);
 }
 
+void SourceRows::read_beside(const Weight& source, uint64_t row, std::span<float> out) const {
+  const Extent codes = code_bytes(source, source.columns(), row, 1), scales = scale_bytes(source, row, 1);
+  std::vector<std::byte> bytes(codes.bytes + scales.bytes);
+  const auto of_codes = std::span(bytes).first(codes.bytes), of_scales = std::span(bytes).subspan(codes.bytes);
+  shards_[source.codes.shard].read_exact(codes.file_offset, of_codes);
+  if (source.scales) shards_[source.scales->shard].read_exact(scales.file_offset, of_scales);
+  RowDecoder().decode(source, {row, of_codes, of_scales}, row, out);
+}
+
 void SourceRows::read(size_t tensor, uint64_t row, std::span<float> out) const {
   const PlannedTensor& t = plan_.tensors.at(tensor);
   if (!t.literal.empty())
@@ -90,7 +104,9 @@ void SourceRows::read(size_t tensor, uint64_t row, std::span<float> out) const {
     throw Error(Exit::kBadInput,
                 printable(plan_.shards[source.scales->shard].name) + ": " + quoted_tensor(source.scales->name) + ": " + *why);
   }
-  MappedDecoder(t, piece, source).decode(rows, in_piece, out);
+  const uint64_t own = piece.beside == Piece::kNone ? out.size() : source.columns();
+  MappedDecoder(t, piece, source).decode(rows, in_piece, out.first(own));
+  if (piece.beside != Piece::kNone) read_beside(plan_.sources[piece.beside], in_piece, out.subspan(own));
   apply_op(t.op, out);
 }
 

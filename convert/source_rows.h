@@ -28,7 +28,8 @@ SourceRun source_run(const PlannedTensor& tensor, const Piece& piece, const Weig
 class MappedDecoder {
  public:
   MappedDecoder(const PlannedTensor& tensor, const Piece& piece, const Weight& source);
-  // Fills `values` with row `row` of the piece; `bytes` holds the source rows of its whole group. Without the tensor's ValueOp.
+  // Fills `values` (what the row takes of the piece's own source) with row `row` of the piece; `bytes` holds the source rows of
+  // its whole group. Without the tensor's ValueOp.
   void decode(const RowsBytes& bytes, uint64_t row, std::span<float> values);
   // The lattice of the row decoded last, none where columns are gathered.
   SourceLattice lattice();
@@ -55,6 +56,8 @@ class SourceRows {
   void read(size_t tensor, uint64_t row, std::span<float> out) const;
 
  private:
+  void read_beside(const Weight& source, uint64_t row, std::span<float> out) const;
+
   const Plan& plan_;
   std::vector<InputFile> shards_;
 };

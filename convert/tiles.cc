@@ -53,7 +53,7 @@ TileReader::TileReader(const Plan& plan, const Ledger& ledger, uint64_t tile_ele
   std::ranges::sort(runs_, {}, [](const Run& r) { return std::tuple(r.shard, r.tensor, r.piece); });
   bytes_total_ = plan.source_bytes();
   used_shards_ = plan.used_shards();
-  scale_files_.resize(plan.shards.size());
+  aside_files_.resize(plan.shards.size());
 }
 
 bool TileReader::open_next_shard() {
@@ -166,22 +166,31 @@ void TileReader::read(Tile& tile) {
   bytes_read_ += tile.extent.bytes;
   drop_behind(tile.extent.end());
   tile.scales.clear();
-  if (tile.encoded) read_scales(tile);
+  tile.beside.clear();
+  tile.beside_scales.clear();
+  if (!tile.encoded) return;
+  const Weight& source = plan_.sources[tile.source];
+  if (source.scales) read_aside(source.scales->shard, scale_bytes(source, tile.first_source_row, tile.source_rows), tile.scales);
+  const Piece& piece = plan_.tensors[tile.tensor].pieces[tile.piece];
+  if (piece.beside == Piece::kNone) return;
+  const Weight& beside = plan_.sources[piece.beside];
+  read_aside(beside.codes.shard, code_bytes(beside, beside.columns(), tile.first_source_row, tile.source_rows), tile.beside);
+  if (beside.scales)
+    read_aside(beside.scales->shard, scale_bytes(beside, tile.first_source_row, tile.source_rows), tile.beside_scales);
 }
 
 // Scales stand elsewhere, mostly a little behind their codes: they are read for each tile, a ninth of the codes' bytes at most.
-void TileReader::read_scales(Tile& tile) {
-  const Weight& source = plan_.sources[tile.source];
-  const Extent extent = scale_bytes(source, tile.first_source_row, tile.source_rows);
+// So are the few matrices that are joined with another one row by row.
+void TileReader::read_aside(uint32_t shard, const Extent& extent, std::vector<std::byte>& bytes) {
   if (extent.bytes == 0) return;
-  std::optional<InputFile>& file = scale_files_[source.scales->shard];
+  std::optional<InputFile>& file = aside_files_[shard];
   if (!file) {
-    const Shard& planned = plan_.shards[source.scales->shard];
+    const Shard& planned = plan_.shards[shard];
     file.emplace(planned.path);
     if (file->id() != planned.id) throw Error(Exit::kBadInput, printable(planned.name) + ": changed since the plan was made");
   }
-  tile.scales.resize(extent.bytes);
-  file->read_exact(extent.file_offset, tile.scales);
+  bytes.resize(extent.bytes);
+  file->read_exact(extent.file_offset, bytes);
   bytes_read_ += extent.bytes;
 }
 

@@ -30,6 +30,7 @@ struct Tile {
   std::vector<std::byte> raw;                      // source bytes
   std::vector<std::byte> scales;                   // of a quantized source's rows
   uint64_t first_source_row = 0, source_rows = 0;  // of raw and scales
+  std::vector<std::byte> beside, beside_scales;    // the same rows of the source whose values stand behind (Piece::beside)
   std::vector<float> values;                       // f32 of a few rows
   std::vector<float> decoded;                      // one row
   std::vector<float> steps;                        // of a lattice source: a few rows' steps
@@ -72,7 +73,7 @@ class TileReader {
   void put_next(const Run& run, uint64_t row);
   void plan_rows(Tile& tile, const Next& next);
   void read(Tile& tile);
-  void read_scales(Tile& tile);
+  void read_aside(uint32_t shard, const Extent& extent, std::vector<std::byte>& bytes);
   void drop_behind(uint64_t offset);
 
   const Plan& plan_;
@@ -87,7 +88,7 @@ class TileReader {
   uint64_t position_ = 0;      // bytes of the open shard that were handed out or passed over
   uint64_t dropped_ = 0;
   std::optional<InputFile> file_;
-  std::vector<std::optional<InputFile>> scale_files_;  // by shard: scales may lie in another than their codes
+  std::vector<std::optional<InputFile>> aside_files_;  // by shard: scales may lie in another than their codes
   uint64_t bytes_read_ = 0, bytes_passed_ = 0, bytes_total_ = 0;
 };
 

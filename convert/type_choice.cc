@@ -143,15 +143,16 @@ class Chooser {
       ++rule_hits_[i];
       if (override_rule == nullptr) override_rule = &type_rules_[i];
     }
-    const bool stays_f32 = tensor.always_f32 || tensor.ne.size() < 2;
-    if (override_rule == nullptr && !stays_f32) {
+    const GgmlType fixed = tensor.fixed_type.value_or(GgmlType::F32);
+    const bool stays = tensor.fixed_type || tensor.ne.size() < 2;
+    if (override_rule == nullptr && !stays) {
       if (std::optional<TypeChoice> kept = by_source(tensor, facts)) return *kept;
     }
     const bool by_preset = override_rule == nullptr && recipe_.kind == Recipe::Kind::kFileType;
     if (by_preset && file_type_choices_[index].wanted) return by_file_type(tensor, facts, file_type_choices_[index]);
-    if (stays_f32) {
-      if (override_rule != nullptr && override_rule->types[0] != GgmlType::F32) ++overridden_f32_[override_rule->origin];
-      return {GgmlType::F32, facts.tensor_class, "llama.cpp wants F32"};
+    if (stays) {
+      if (override_rule != nullptr && override_rule->types[0] != fixed) ++overridden_[{override_rule->origin, fixed}];
+      return {fixed, facts.tensor_class, "llama.cpp wants " + std::string(name(fixed))};
     }
     if (by_preset)
       return {converter_type_, facts.tensor_class, recipe_.name + ": llama-quantize keeps the converter's type", true};
@@ -187,7 +188,10 @@ class Chooser {
 
   // Why blocks of `type` cannot be moved into this tensor as they are; empty where they can.
   std::string why_not_kept(const ModelTensor& tensor, GgmlType type) const {
-    if (tensor.op != ValueOp::kNone || !tensor.row_map.columns.empty()) return "its values are transformed";
+    const bool packed_rows = tensor.row_map.columns.empty() || tensor.row_map.moves_blocks(info(type).block_elems);
+    if (tensor.op != ValueOp::kNone || !packed_rows) return "its values are transformed";
+    if (std::ranges::any_of(tensor.pieces, [](const Piece& p) { return p.beside != Piece::kNone; }))
+      return "its rows are joined from two matrices";
     if (!divides(type, tensor.row_elems())) {
       return "rows of " + std::to_string(tensor.row_elems()) + " are not whole blocks of " +
              std::to_string(info(type).block_elems);
@@ -196,8 +200,11 @@ class Chooser {
     if (std::ranges::none_of(tensor.pieces, has_scale)) return "";
     if (!takes_scale(tensor.name)) return "llama.cpp reads no scale for this tensor";
     const uint64_t rows = tensor.ne.size() > 1 ? tensor.ne[1] : 1;  // of a matrix
-    const bool whole = std::ranges::all_of(tensor.pieces, [&](const Piece& p) { return p.rows % rows == 0; });
-    return whole ? "" : "its matrices are joined from parts that have scales of their own";
+    std::map<uint64_t, uint32_t> sources;                           // of each output matrix
+    const bool one_scale_each = std::ranges::all_of(tensor.pieces, [&](const Piece& p) {
+      return p.rows % rows == 0 || sources.try_emplace(p.out_row / rows, p.source).first->second == p.source;
+    });
+    return one_scale_each ? "" : "its matrices are joined from parts that have scales of their own";
   }
 
   // What the source's own form decides, before the recipe.
@@ -223,8 +230,12 @@ class Chooser {
     }
     const bool is_eight_bits = info(weights_[tensor.pieces[0].source].code_kind).bits == 8;
     if (((options_.fp8_as_q8 && is_eight_bits) || (as_auto && form->as_auto == GgmlType::Q8_0)) &&
-        divides(GgmlType::Q8_0, tensor.row_elems()))
-      return TypeChoice{GgmlType::Q8_0, facts.tensor_class, source, recipe_.kind == Recipe::Kind::kConverter};
+        (as_auto || divides(GgmlType::Q8_0, tensor.row_elems()))) {
+      const bool fits = divides(GgmlType::Q8_0, tensor.row_elems());
+      const std::string why =
+          fits ? source : source + ": rows of " + std::to_string(tensor.row_elems()) + " are not whole blocks of Q8_0";
+      return TypeChoice{fits ? GgmlType::Q8_0 : GgmlType::F16, facts.tensor_class, why, recipe_.kind == Recipe::Kind::kConverter};
+    }
     return std::nullopt;
   }
 
@@ -268,7 +279,7 @@ class Chooser {
 
   static Ruled by_rule(const ModelTensor& tensor, const TensorFacts& facts, const Rule& rule) {
     for (const GgmlType type : rule.types) {
-      const Codec* codec = find_codec(type);
+      const Codec* codec = find_weight_codec(type);
       if (codec == nullptr || codec->encode == nullptr) {
         throw Error(Exit::kUsage, rule.origin + ": type " + std::string(name(type)) + " cannot be written");
       }
@@ -299,8 +310,9 @@ class Chooser {
            " that llama-quantize refuses to write without an importance matrix: written all the same, --imatrix FILE lowers the "
            "error");
     }
-    for (const auto& [origin, n] : overridden_f32_) {
-      warn(origin + ": " + std::to_string(n) + " of its tensors stay F32, as llama.cpp wants them");
+    for (const auto& [what, n] : overridden_) {
+      warn(what.first + ": " + std::to_string(n) + " of its tensors stay " + std::string(name(what.second)) +
+           ", as llama.cpp wants them");
     }
   }
 
@@ -326,9 +338,12 @@ class Chooser {
       elems += model_.tensors[i].elems();
     }
     const auto bits = [&](uint64_t bytes) { return fixed(8.0 * static_cast<double>(bytes) / static_cast<double>(elems), 2); };
-    findings_.insert(findings_.begin(), {Severity::kWarning, "", "",
-                                         "recipe " + recipe_.name + ": nominal " + bits(total - real + nominal) +
-                                             " bits per weight, real " + bits(total) + ", because rows are not whole blocks"});
+    const std::string wanted_bits = bits(total - real + nominal), real_bits = bits(total);
+    if (wanted_bits != real_bits) {
+      findings_.insert(findings_.begin(), {Severity::kWarning, "", "",
+                                           "recipe " + recipe_.name + ": nominal " + wanted_bits + " bits per weight, real " +
+                                               real_bits + ", because rows are not whole blocks"});
+    }
     for (const auto& [key, f] : fallbacks_) {
       const auto& [wanted, type, row] = key;
       const int64_t cost = static_cast<int64_t>(f.real_bytes) - static_cast<int64_t>(f.wanted_bytes);
@@ -349,8 +364,8 @@ class Chooser {
   std::vector<Finding>& findings_;
   std::vector<TensorFacts> facts_;
   std::vector<uint64_t> rule_hits_;
-  std::map<std::tuple<GgmlType, GgmlType, uint64_t>, Fallback> fallbacks_;  // wanted, real, row length
-  std::map<std::string, uint64_t> overridden_f32_;
+  std::map<std::tuple<GgmlType, GgmlType, uint64_t>, Fallback> fallbacks_;         // wanted, real, row length
+  std::map<std::pair<std::string, GgmlType>, uint64_t> overridden_;                // rule and the type that stays: tensors
   std::map<std::pair<GgmlType, std::string>, std::vector<std::string>> not_kept_;  // type and reason: tensors
   GgmlType converter_type_ = GgmlType::BF16;
   std::vector<FileTypeChoice> file_type_choices_;  // of a preset that is a file type

@@ -33,8 +33,8 @@ struct TypeOptions {
 
 // One choice per tensor of `model`, in its order; `weights` are its sources with their scales read. Findings: fallbacks with
 // their cost in bytes, blocks that cannot be kept, -t rules that match nothing or name a tensor that stays F32, file types that
-// llama-quantize refuses without an importance matrix. Throws kUsage where no rule of the recipe matches a tensor or a type cannot
-// be encoded.
+// llama-quantize refuses without an importance matrix. Throws kUsage where no rule of the recipe matches a tensor or a type
+// cannot be encoded.
 std::vector<TypeChoice> choose_types(const Checkpoint& checkpoint, const Model& model, std::span<const Weight> weights,
                                      const Recipe& recipe, const TypeOptions& options, std::vector<Finding>& findings);
 

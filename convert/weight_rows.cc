@@ -2,6 +2,7 @@
 
 #include <cassert>
 #include <cmath>
+#include <cstring>
 
 #include "quant/codecs.h"
 #include "quant/repack.h"
@@ -23,6 +24,18 @@ uint64_t row_code_bytes(const Weight& w, uint64_t row_elems) {
   return w.form == nullptr ? row_elems * info(w.codes.dtype).bytes : row_elems * info(w.code_kind).bits / 8;
 }
 
+// Entry `i` of a table of I32 or I64.
+int64_t id_at(std::span<const std::byte> codes, DType dtype, size_t i) {
+  int64_t wide = 0;
+  int32_t narrow = 0;
+  if (dtype == DType::I64) {
+    std::memcpy(&wide, codes.data() + i * sizeof wide, sizeof wide);
+    return wide;
+  }
+  std::memcpy(&narrow, codes.data() + i * sizeof narrow, sizeof narrow);
+  return narrow;
+}
+
 }  // namespace
 
 const GgmlTypeInfo* ggml_type_of(DType dtype) {
@@ -33,6 +46,8 @@ const GgmlTypeInfo* ggml_type_of(DType dtype) {
       return &info(GgmlType::F16);
     case DType::BF16:
       return &info(GgmlType::BF16);
+    case DType::I32:
+      return &info(GgmlType::I32);
     default:
       return nullptr;
   }
@@ -64,8 +79,25 @@ std::optional<std::string> bad_scale(const Weight& weight, const RowsBytes& rows
                               : "negative");
 }
 
+std::optional<std::string> bad_id(const Weight& weight, const RowsBytes& rows, uint64_t limit) {
+  const DType dtype = weight.codes.dtype;
+  if (weight.form != nullptr || (dtype != DType::I32 && dtype != DType::I64)) return std::nullopt;
+  const size_t bytes = info(dtype).bytes;
+  for (size_t i = 0; i < rows.codes.size() / bytes; ++i) {
+    const int64_t id = id_at(rows.codes, dtype, i);
+    if (id >= 0 && static_cast<uint64_t>(id) < limit) continue;
+    return "id " + std::to_string(i % weight.columns()) + " of row " + std::to_string(rows.first + i / weight.columns()) +
+           " is " + std::to_string(id) + ", expected 0 to " + std::to_string(limit - 1);
+  }
+  return std::nullopt;
+}
+
 void RowDecoder::decode(const Weight& weight, const RowsBytes& rows, uint64_t row, std::span<float> values) {
   const std::span<const std::byte> codes = row_codes(weight, rows, row, values.size());
+  if (weight.form == nullptr && weight.codes.dtype == DType::I64) {
+    for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(id_at(codes, DType::I64, i));
+    return;
+  }
   if (weight.form == nullptr) {
     const GgmlTypeInfo* type = ggml_type_of(weight.codes.dtype);
     assert(type != nullptr && "the plan refuses other dtypes");

@@ -13,7 +13,7 @@
 
 namespace ggufmill {
 
-// The ggml type with the same bytes, for dtypes that are values by themselves (F32, F16, BF16); nullptr for others.
+// The ggml type with the same bytes, for dtypes that are values by themselves (F32, F16, BF16, I32); nullptr for others.
 const GgmlTypeInfo* ggml_type_of(DType dtype);
 
 // Bytes of rows [first, first + rows) of `row_elems` values each, absolute in the shards of weight.codes and *weight.scales. A
@@ -28,9 +28,13 @@ struct RowsBytes {
   std::span<const std::byte> scales;  // those that scale_bytes() named for these rows
 };
 
-// "scale 3 of row 7 is NaN" for the first scale that is NaN or infinite, nullopt if all are fine. A negative one is bad where ggml's
-// blocks have no sign for it (E4M3, E8M0); symmetric INT4 may have such.
+// "scale 3 of row 7 is NaN" for the first scale that is NaN or infinite, nullopt if all are fine. A negative one is bad where
+// ggml's blocks have no sign for it (E4M3, E8M0); symmetric INT4 may have such.
 std::optional<std::string> bad_scale(const Weight& weight, const RowsBytes& rows);
+
+// "id 3 of row 7 is 512, expected 0 to 511" for the first entry of a table of ids that is not below `limit`, which f32 holds
+// exactly; nullopt if all are fine, and for weights.
+std::optional<std::string> bad_id(const Weight& weight, const RowsBytes& rows, uint64_t limit);
 
 // Decodes rows one after the other; keeps its buffers. Not thread-safe.
 class RowDecoder {

@@ -15,6 +15,9 @@ struct Finding {
   std::string message;
 };
 
+// "warning: FILE: TENSOR: MESSAGE", for people.
+std::string to_line(const Finding& finding);
+
 constexpr std::string_view name(Severity severity) {
   return severity == Severity::kInfo ? "info" : severity == Severity::kWarning ? "warning" : "error";
 }

@@ -6,9 +6,13 @@
 //    .shape = {"n_ff_exp", "n_embd_exp"}}
 // {bid} is a block, {xid} an expert. An {xid} missing on the right means: stack the experts on a new outermost axis in the
 // order of their numbers. Several rules may take parts of one source (the same `from`), and several rules may make one output
-// (the same `to`): its rows are those of the rules, one below the other in the order of the table. {mtp} on the right is the
-// block that holds multi-token prediction. Shapes are names of dimensions that the family's function has computed from
-// config.json (Layout::dims), or plain numbers.
+// (the same `to`): its rows are those of the rules, one below the other in the order of the table (or beside each other). {mtp}
+// on the right is the block that holds multi-token prediction. Shapes are names of dimensions that the family's function has
+// computed from config.json (Layout::dims), or plain numbers.
+//
+// Blocks that hold multi-token prediction come in two spellings. Where they have a prefix of their own (mtp.layers.0), rules name
+// them as they are (Part::kMtp, {mtp} on the right). Where they are numbered on behind the last block (model.layers.61), they are
+// blocks like others, with kinds of their own (Layout::mtp_kinds), and rules with {bid} match them.
 #pragma once
 
 #include <array>
@@ -27,10 +31,13 @@ namespace ggufmill {
 // Which outputs a rule serves: the trunk, the multi-token-prediction block, or both (embeddings, final norm, output).
 enum class Part : uint8_t { kTrunk, kMtp, kShared };
 
-enum class Presence : uint8_t { kRequired, kOptional };
+// kOneOf: published in several forms (experts one by one, or stacked and fused). Of the kOneOf rules of a block one form is
+// there: those whose source begins like one that was found are required, the others not wanted.
+enum class Presence : uint8_t { kRequired, kOptional, kOneOf };
 
-// When llama.cpp's converter writes F32: by the GGUF name (norms, routers, convolutions, biases, 1-D), or never for this rule.
-enum class ForcedF32 : uint8_t { kByName, kNever };
+// What recipes cannot change: F32 where llama.cpp's converter writes it because of the GGUF name (norms, routers, convolutions,
+// biases, 1-D); nothing, where it misses a name that it would force; F32 whatever the name; I32 for tables of ids.
+enum class FixedType : uint8_t { kByName, kNone, kF32, kI32 };
 
 using DimNames = std::array<std::string_view, 4>;  // unused entries are empty
 
@@ -38,7 +45,7 @@ struct Rule {
   std::string_view from;          // source name
   std::string_view alias = "";    // another spelling of the same source name
   std::string_view to = "";       // GGUF name; empty: dropped by name
-  std::string_view blocks = "";   // kinds of blocks (characters of Layout::block_kinds) that have it; empty: all
+  std::string_view blocks = "";   // kinds of blocks (characters of Layout::block_kinds, mtp_kinds) that have it; empty: all
   std::string_view only_if = "";  // a dimension that must not be 0; else the rule does not exist (for that block)
   DimNames shape{};               // of one source tensor, outermost first; not checked where dropped
   DimNames ne{};                  // of the output, innermost first; default: the move's or the reversed shape (then the experts)
@@ -46,7 +53,9 @@ struct Rule {
   ValueOp op = ValueOp::kNone;
   Part part = Part::kTrunk;
   Presence presence = Presence::kRequired;
-  ForcedF32 forced_f32 = ForcedF32::kByName;
+  FixedType fixed_type = FixedType::kByName;
+  std::string_view ids_below = "";  // of a table of ids: the dimension that they index
+  bool beside = false;  // its rows continue those of the rule before it with the same `to`, one by one, instead of standing below
 };
 
 struct Dim {
@@ -60,21 +69,22 @@ struct BlockDim {
   std::vector<uint64_t> values;
 };
 
-// How names of this checkpoint begin and how the rules have it: {"language_model.", ""}.
+// How names of this checkpoint begin and how the rules have it: {"language_model.", ""}, {"mtp.layers.0.", "model.layers.60."}.
 struct Prefix {
-  std::string_view from, to;
+  std::string from, to;
 };
 
 // What the matcher needs to know of a model.
 struct Layout {
-  std::string block_kinds;  // one character per block, MTP not counted
-  uint32_t n_experts = 0;   // range of {xid}
+  std::string block_kinds;     // one character per block, MTP not counted
+  std::string mtp_kinds = "";  // of MTP blocks that are numbered on behind the last
+  uint32_t n_experts = 0;      // range of {xid}
   std::vector<Dim> dims;
-  std::vector<BlockDim> block_dims;                // for rules with {bid}
+  std::vector<BlockDim> block_dims;                // for rules with {bid}; values for the blocks of mtp_kinds too
   std::vector<Prefix> prefixes;                    // the first that a name begins with is replaced
   std::vector<std::string_view> dropped_prefixes;  // parts that are no text model (vision towers): left out, with a finding
   std::string_view mtp_prefix = "";                // names of MTP tensors start so; empty: the family has none
-  int64_t mtp_block = -1;                          // {mtp}; -1: tensors with mtp_prefix are left out
+  int64_t mtp_block = -1;                          // {mtp}, or the first of mtp_kinds; -1: MTP tensors are left out
 };
 
 // Result of matching: see Model for the fields.
@@ -85,7 +95,7 @@ struct MatchedTensors {
   std::vector<Finding> findings;
 };
 
-// Applies `rules` to every weight. Throws one kBadInput Error that counts and lists (the first kMaxListedProblems) all
+// Applies `rules` to every weight. Throws one Refused that counts and lists (the first kMaxListedProblems; its findings are all)
 // tensors that no rule knows, that are missing, that have another shape, or a form that cannot be read. `folder` names the
 // source.
 inline constexpr size_t kMaxListedProblems = 8;
@@ -103,12 +113,15 @@ struct ArchDescription {
   TokenizerRequest tokenizer;
   double gqa_ratio = 1;
   Release loads;
+  std::string_view why_mtp_left_out = "config.json does not announce (num_nextn_predict_layers)";  // "an MTP block that ..."
   std::vector<ModelTensor> computed;  // tensors without source: name, ne, values
   std::vector<Finding> findings;
 };
 
 struct Architecture {
-  std::string_view hf_name;  // architectures[0] of config.json
+  std::string_view hf_name;     // architectures[0] of config.json
+  std::string_view gguf_names;  // general.architecture; several, where config.json decides
+  std::string_view models;      // that are published so
   std::span<const Rule> rules;
   ArchDescription (*describe)(const Config& config, const ModelOptions& options);
 };

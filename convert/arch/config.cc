@@ -1,6 +1,8 @@
 // Field look-ups of config.json; see config.h.
 #include "convert/arch/config.h"
 
+#include <cmath>
+
 namespace ggufmill {
 namespace {
 
@@ -84,7 +86,7 @@ std::optional<double> Config::find_number(Names names) const {
     const auto value = json_find(at.object, at.name);
     if (!value) continue;
     const auto number = json_double(at.object, at.name);
-    if (!number) throw bad_field(name, "found " + shown(*value) + ", expected a number");
+    if (!number || !std::isfinite(*number)) throw bad_field(name, "found " + shown(*value) + ", expected a finite number");
     return number;
   }
   return std::nullopt;

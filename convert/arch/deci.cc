@@ -17,6 +17,7 @@
 
 #include "convert/arch/families.h"
 #include "convert/arch/rope_factors.h"
+#include "convert/arch/shared_rules.h"
 #include "convert/arch/text_model.h"
 
 namespace ggufmill {
@@ -28,13 +29,7 @@ constexpr std::string_view kInterleaved = "(* 2 head_dim/2) n_embd -> (* head_di
 
 // Blocks: A attention, L linear attention, - none. One or two lines a rule:
 // clang-format off
-constexpr Rule kRules[] = {
-    {.from = "model.embed_tokens.weight", .to = "token_embd.weight", .shape = {"n_vocab", "n_embd"}},
-    {.from = "model.norm.weight", .to = "output_norm.weight", .shape = {"n_embd"}},
-    {.from = "lm_head.weight", .to = "output.weight", .only_if = "untied", .shape = {"n_vocab", "n_embd"}},
-    {.from = "lm_head.weight", .to = "output.weight", .only_if = "may_be_tied", .shape = {"n_vocab", "n_embd"},
-     .presence = Presence::kOptional},
-
+constexpr auto kOwnRules = std::to_array<Rule>({
     {.from = "model.layers.{bid}.input_layernorm.weight", .to = "blk.{bid}.attn_norm.weight", .blocks = "AL", .shape = {"n_embd"}},
     {.from = "model.layers.{bid}.self_attn.q_proj.weight", .to = "blk.{bid}.attn_q.weight", .blocks = "A", .shape = {"q_rows", "n_embd"},
      .move = kInterleaved},
@@ -49,11 +44,10 @@ constexpr Rule kRules[] = {
 
     {.from = "model.layers.{bid}.post_attention_layernorm.weight", .to = "blk.{bid}.ffn_norm.weight", .only_if = "n_ff",
      .shape = {"n_embd"}},
-    {.from = "model.layers.{bid}.mlp.gate_proj.weight", .to = "blk.{bid}.ffn_gate.weight", .only_if = "n_ff", .shape = {"n_ff", "n_embd"}},
-    {.from = "model.layers.{bid}.mlp.up_proj.weight", .to = "blk.{bid}.ffn_up.weight", .only_if = "n_ff", .shape = {"n_ff", "n_embd"}},
-    {.from = "model.layers.{bid}.mlp.down_proj.weight", .to = "blk.{bid}.ffn_down.weight", .only_if = "n_ff", .shape = {"n_embd", "n_ff"}},
-};
+});
 // clang-format on
+
+constexpr auto kRules = joined(kEndRules, kOwnRules, kMlpRules);
 
 struct Blocks {
   std::string kinds;
@@ -168,8 +162,7 @@ Layout make_layout(const TextModel& model, const Blocks& blocks) {
   for (const uint64_t n : blocks.n_head_kv) kv_rows.push_back(n * model.head_dim);
   Layout layout;
   layout.block_kinds = blocks.kinds;
-  layout.dims = {{"n_embd", model.n_embd},       {"n_vocab", model.n_vocab}, {"untied", model.untied},
-                 {"may_be_tied", !model.untied}, {"q_rows", model.q_rows()}, {"head_dim", model.head_dim}};
+  layout.dims = text_model_dims(model, {});
   layout.block_dims = {{"kv_rows", std::move(kv_rows)}, {"n_ff", blocks.n_ff}};
   return layout;
 }

@@ -14,6 +14,7 @@
 // Not here: sliding windows (Mistral 7B v0.1 has one of 4096), which llama.cpp does not know of this architecture.
 #include "convert/arch/families.h"
 #include "convert/arch/rope_factors.h"
+#include "convert/arch/shared_rules.h"
 #include "convert/arch/text_model.h"
 
 namespace ggufmill {
@@ -27,13 +28,7 @@ constexpr std::string_view kInterleavedBias = "(* 2 head_dim/2) -> (* head_dim/2
 
 // One or two lines a rule:
 // clang-format off
-constexpr Rule kRules[] = {
-    {.from = "model.embed_tokens.weight", .to = "token_embd.weight", .shape = {"n_vocab", "n_embd"}},
-    {.from = "model.norm.weight", .to = "output_norm.weight", .shape = {"n_embd"}},
-    {.from = "lm_head.weight", .to = "output.weight", .only_if = "untied", .shape = {"n_vocab", "n_embd"}},
-    {.from = "lm_head.weight", .to = "output.weight", .only_if = "may_be_tied", .shape = {"n_vocab", "n_embd"},
-     .presence = Presence::kOptional},
-
+constexpr auto kOwnRules = std::to_array<Rule>({
     {.from = "model.layers.{bid}.input_layernorm.weight", .to = "blk.{bid}.attn_norm.weight", .shape = {"n_embd"}},
     {.from = "model.layers.{bid}.self_attn.q_proj.weight", .to = "blk.{bid}.attn_q.weight", .shape = {"q_rows", "n_embd"},
      .move = kInterleaved},
@@ -51,9 +46,6 @@ constexpr Rule kRules[] = {
     {.from = "model.layers.{bid}.self_attn.rotary_emb.inv_freq"},  // follows from rope_theta; old checkpoints store it
 
     {.from = "model.layers.{bid}.post_attention_layernorm.weight", .to = "blk.{bid}.ffn_norm.weight", .shape = {"n_embd"}},
-    {.from = "model.layers.{bid}.mlp.gate_proj.weight", .to = "blk.{bid}.ffn_gate.weight", .only_if = "dense", .shape = {"n_ff", "n_embd"}},
-    {.from = "model.layers.{bid}.mlp.up_proj.weight", .to = "blk.{bid}.ffn_up.weight", .only_if = "dense", .shape = {"n_ff", "n_embd"}},
-    {.from = "model.layers.{bid}.mlp.down_proj.weight", .to = "blk.{bid}.ffn_down.weight", .only_if = "dense", .shape = {"n_embd", "n_ff"}},
     {.from = "model.layers.{bid}.mlp.gate_proj.bias", .to = "blk.{bid}.ffn_gate.bias", .only_if = "mlp_bias", .shape = {"n_ff"}},
     {.from = "model.layers.{bid}.mlp.up_proj.bias", .to = "blk.{bid}.ffn_up.bias", .only_if = "mlp_bias", .shape = {"n_ff"}},
     {.from = "model.layers.{bid}.mlp.down_proj.bias", .to = "blk.{bid}.ffn_down.bias", .only_if = "mlp_bias", .shape = {"n_embd"}},
@@ -61,13 +53,15 @@ constexpr Rule kRules[] = {
     {.from = "model.layers.{bid}.block_sparse_moe.gate.weight", .to = "blk.{bid}.ffn_gate_inp.weight", .only_if = "n_expert",
      .shape = {"n_expert", "n_embd"}},
     {.from = "model.layers.{bid}.block_sparse_moe.experts.{xid}.w1.weight", .to = "blk.{bid}.ffn_gate_exps.weight", .only_if = "n_expert",
-     .shape = {"n_ff", "n_embd"}},
+     .shape = {"n_ff_exp", "n_embd"}},
     {.from = "model.layers.{bid}.block_sparse_moe.experts.{xid}.w3.weight", .to = "blk.{bid}.ffn_up_exps.weight", .only_if = "n_expert",
-     .shape = {"n_ff", "n_embd"}},
+     .shape = {"n_ff_exp", "n_embd"}},
     {.from = "model.layers.{bid}.block_sparse_moe.experts.{xid}.w2.weight", .to = "blk.{bid}.ffn_down_exps.weight", .only_if = "n_expert",
-     .shape = {"n_embd", "n_ff"}},
-};
+     .shape = {"n_embd", "n_ff_exp"}},
+});
 // clang-format on
+
+constexpr auto kRules = joined(kEndRules, kOwnRules, kMlpRules);
 
 TextModel read_llama(const Config& config) {
   TextModel model = read_text_model(config);
@@ -84,21 +78,15 @@ TextModel read_llama(const Config& config) {
 }
 
 Layout make_layout(const Config& config, const TextModel& model, uint64_t n_experts) {
+  const uint64_t n_ff = config.uint({"intermediate_size"});
   Layout layout;
   layout.block_kinds.assign(model.n_blocks, 'L');
   layout.n_experts = static_cast<uint32_t>(n_experts);
-  layout.dims = {{"n_embd", model.n_embd},
-                 {"n_vocab", model.n_vocab},
-                 {"untied", model.untied},
-                 {"may_be_tied", !model.untied},
-                 {"head_dim", model.head_dim},
-                 {"q_rows", model.q_rows()},
-                 {"kv_rows", model.kv_rows()},
-                 {"n_ff", config.uint({"intermediate_size"})},
-                 {"dense", n_experts == 0},
-                 {"n_expert", n_experts},
-                 {"attention_bias", config.boolean_or("attention_bias", false)},
-                 {"mlp_bias", n_experts == 0 && config.boolean_or("mlp_bias", false)}};
+  layout.dims = text_model_dims(model, {{"n_ff", n_experts == 0 ? n_ff : 0},
+                                        {"n_ff_exp", n_ff},
+                                        {"n_expert", n_experts},
+                                        {"attention_bias", config.boolean_or("attention_bias", false)},
+                                        {"mlp_bias", n_experts == 0 && config.boolean_or("mlp_bias", false)}});
   return layout;
 }
 

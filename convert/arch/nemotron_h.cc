@@ -95,7 +95,7 @@ constexpr Rule kRules[] = {
     {.from = "mtp.layers.1.final_layernorm.weight", .to = "blk.{mtp}.nextn.shared_head_norm.weight", .shape = {"n_embd"},
      .part = Part::kMtp},
     {.from = "mtp.layers.1.mixer.gate.weight", .to = "blk.{mtp}.ffn_gate_inp.weight", .shape = {"n_expert", "n_embd"}, .part = Part::kMtp,
-     .forced_f32 = ForcedF32::kNever},
+     .fixed_type = FixedType::kNone},
     {.from = "mtp.layers.1.mixer.gate.e_score_correction_bias", .alias = "mtp.layers.1.mixer.gate.e_score_correction.bias",
      .to = "blk.{mtp}.exp_probs_b.bias", .shape = {"n_expert"}, .part = Part::kMtp},
     {.from = "mtp.layers.1.mixer.fc1_latent_proj.weight", .to = "blk.{mtp}.ffn_latent_down.weight", .only_if = "n_latent",

@@ -7,14 +7,22 @@
 namespace ggufmill {
 
 std::span<const Architecture> architectures() {
+  // clang-format off
   static const std::array table = {
-      Architecture{.hf_name = "DeciLMForCausalLM", .rules = deci_rules(), .describe = describe_deci},
-      Architecture{.hf_name = "LlamaForCausalLM", .rules = llama_rules(), .describe = describe_llama},
-      Architecture{.hf_name = "MistralForCausalLM", .rules = llama_rules(), .describe = describe_llama},
-      Architecture{.hf_name = "MixtralForCausalLM", .rules = llama_rules(), .describe = describe_llama},
-      Architecture{.hf_name = "NemotronForCausalLM", .rules = nemotron_rules(), .describe = describe_nemotron},
-      Architecture{.hf_name = "NemotronHForCausalLM", .rules = nemotron_h_rules(), .describe = describe_nemotron_h},
+      Architecture{.hf_name = "DeciLMForCausalLM", .gguf_names = "deci", .models = "Llama-Nemotron 51B, Super 49B, Ultra 253B",
+                   .rules = deci_rules(), .describe = describe_deci},
+      Architecture{.hf_name = "LlamaForCausalLM", .gguf_names = "llama", .models = "Llama 1 to 3.3, Nemotron 70B, CodeLlama",
+                   .rules = llama_rules(), .describe = describe_llama},
+      Architecture{.hf_name = "MistralForCausalLM", .gguf_names = "llama", .models = "Mistral 7B, Nemo, Small",
+                   .rules = llama_rules(), .describe = describe_llama},
+      Architecture{.hf_name = "MixtralForCausalLM", .gguf_names = "llama", .models = "Mixtral 8x7B, 8x22B",
+                   .rules = llama_rules(), .describe = describe_llama},
+      Architecture{.hf_name = "NemotronForCausalLM", .gguf_names = "nemotron", .models = "Nemotron-4 15B, 340B; Minitron",
+                   .rules = nemotron_rules(), .describe = describe_nemotron},
+      Architecture{.hf_name = "NemotronHForCausalLM", .gguf_names = "nemotron_h, nemotron_h_moe", .models = "Nemotron-H, Nemotron Nano 2; Nemotron 3 Nano, Super, Ultra, 3.5 Lightning",
+                   .rules = nemotron_h_rules(), .describe = describe_nemotron_h},
   };
+  // clang-format on
   return table;
 }
 

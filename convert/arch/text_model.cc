@@ -6,7 +6,8 @@
 namespace ggufmill {
 namespace {
 
-constexpr size_t kRopeSections = 4;  // time, height, width and one more
+constexpr size_t kRopeSections = 4;    // time, height, width and one more
+constexpr double kNormEpsilon = 1e-6;  // of latent attention, where config.json has none: the converter's default
 
 void add_yarn_keys(const Config& config, const std::string& rope, Keys& keys) {
   keys.uint("rope.scaling.original_context_length",
@@ -48,14 +49,55 @@ uint64_t gating_function(const Config& config, std::string_view field, std::stri
   throw config.bad_field(field, "found \"" + printable(word) + "\", known are softmax, sigmoid and sqrtsoftplus");
 }
 
-}  // namespace
-
-TextModel read_text_model(const Config& config) {
+TextModel read_sizes(const Config& config) {
   TextModel m{};
   m.n_blocks = config.uint({"num_hidden_layers"}, 1, kMaxBlocks);
   m.n_embd = config.uint({"hidden_size"});
   m.n_vocab = config.uint({"vocab_size"}, 1, kMaxTokens);
   m.n_head = config.uint({"num_attention_heads"});
+  m.names_head_dim = config.has("head_dim");
+  m.rope_theta = config.find_number({rope_object(config) + ".rope_theta", "rope_theta"});
+  if (m.rope_theta && !(*m.rope_theta > 0)) throw config.bad_field("rope_theta", "expected a number above 0");
+  if (const auto eps = config.find_number({"rms_norm_eps", "norm_eps"}); eps && !(*eps > 0))
+    throw config.bad_field("rms_norm_eps", "expected a number above 0");
+  m.untied = !config.boolean_or("tie_word_embeddings", true);
+  return m;
+}
+
+// What llama.cpp asserts of them.
+void check_expert_groups(const Config& config, uint64_t n_experts) {
+  const uint64_t n = config.find_uint({"n_group"}).value_or(0), used = config.find_uint({"topk_group"}).value_or(0);
+  if (n > 0 && (n >= n_experts || n_experts % n != 0)) {
+    throw config.bad_field("n_group", "found " + std::to_string(n) + ", which does not part the " + std::to_string(n_experts) +
+                                          " experts into groups of several");
+  }
+  if (n > 1 && (used == 0 || used >= n))
+    throw config.bad_field("topk_group",
+                           "found " + std::to_string(used) + ", expected 1 to " + std::to_string(n - 1) + " of n_group");
+}
+
+}  // namespace
+
+std::vector<Dim> text_model_dims(const TextModel& model, std::vector<Dim> more) {
+  std::vector<Dim> dims = {{"n_embd", model.n_embd},     {"n_embd_x2", 2 * model.n_embd}, {"n_vocab", model.n_vocab},
+                           {"untied", model.untied},     {"may_be_tied", !model.untied},  {"n_head", model.n_head},
+                           {"head_dim", model.head_dim}, {"q_rows", model.q_rows()},      {"kv_rows", model.kv_rows()}};
+  dims.insert(dims.end(), more.begin(), more.end());
+  return dims;
+}
+
+TextModel read_latent_text_model(const Config& config) {
+  TextModel m = read_sizes(config);
+  m.n_head_kv = 1;
+  m.norm_eps = kNormEpsilon;
+  m.head_dim = config.uint({"qk_rope_head_dim"});
+  const std::string_view type = config.find_string({"model_type"}).value_or("");
+  m.names_head_dim |= type == "deepseek_v2" || type == "deepseek_v3";
+  return m;
+}
+
+TextModel read_text_model(const Config& config) {
+  TextModel m = read_sizes(config);
   m.n_head_kv = config.find_uint({"num_key_value_heads"}, 1).value_or(m.n_head);
   if (m.n_head % m.n_head_kv != 0) {
     throw config.bad_field("num_attention_heads", std::to_string(m.n_head) + " heads are not a multiple of num_key_value_heads " +
@@ -70,9 +112,6 @@ TextModel read_text_model(const Config& config) {
     throw config.bad_field("head_dim",
                            "times " + std::to_string(m.n_head) + " heads exceeds " + std::to_string(kMaxConfigNumber));
   }
-  m.names_head_dim = config.has("head_dim");
-  m.rope_theta = config.find_number({rope_object(config) + ".rope_theta", "rope_theta"});
-  m.untied = !config.boolean_or("tie_word_embeddings", true);
   return m;
 }
 
@@ -105,6 +144,10 @@ std::string rope_type(const Config& config, const std::string& rope) {
 }
 
 void refuse_mtp(const Config& config, MtpMode mtp) {
+  if (mtp == MtpMode::kOnly) {
+    throw Error(Exit::kBadInput,
+                config.where() + ": llama.cpp knows no MTP block in this architecture: there is none to write alone");
+  }
   if (converts_mtp(config, mtp)) throw config.bad_field("num_nextn_predict_layers", "found 1, but the family has no MTP block");
 }
 
@@ -117,8 +160,13 @@ void add_text_model_keys(const Config& config, const TextModel& model, uint64_t 
   keys.uint("attention.head_count_kv", model.n_head_kv);
   if (!config.boolean_or("is_causal", true)) keys.set("attention.causal", false);
   add_rope_keys(config, model, keys);
-  keys.number("attention.layer_norm_rms_epsilon", config.number({"rms_norm_eps", "norm_eps"}));
-  if (const auto n = config.find_uint({"num_local_experts", "num_experts", "n_routed_experts"})) keys.uint("expert_count", *n);
+  const auto eps = config.find_number({"rms_norm_eps", "norm_eps"});
+  keys.number("attention.layer_norm_rms_epsilon",
+              eps || !model.norm_eps ? config.number({"rms_norm_eps", "norm_eps"}) : *model.norm_eps);
+  if (const auto n = config.find_uint({"num_local_experts", "num_experts", "n_routed_experts"})) {
+    check_expert_groups(config, *n);
+    keys.uint("expert_count", *n);
+  }
   if (const auto n = config.find_uint({"num_experts_per_tok"})) keys.uint("expert_used_count", *n);
   if (const auto n = config.find_uint({"n_group"})) keys.uint("expert_group_count", *n);
   if (const auto n = config.find_uint({"topk_group"})) keys.uint("expert_group_used_count", *n);

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "convert/arch/arch.h"
 #include "convert/arch/config.h"
 #include "convert/model.h"
 #include "formats/metadata.h"
@@ -39,6 +40,7 @@ struct TextModel {
   uint64_t n_blocks, n_embd, n_vocab, n_head, n_head_kv;
   uint64_t head_dim;  // where config.json has none, the width's share of a head
   std::optional<double> rope_theta;
+  std::optional<double> norm_eps = {};  // where config.json has none; nothing: it must
   bool names_head_dim;  // writes attention.key_length and value_length: where config.json has head_dim, some families always
   // Without the flag in config.json a missing lm_head means tied embeddings, as the converter takes it.
   bool untied;
@@ -48,8 +50,13 @@ struct TextModel {
   double gqa_ratio() const { return static_cast<double>(n_head) / static_cast<double>(n_head_kv); }
 };
 
+// The dimensions that shared rules name (shared_rules.h), with `more` of the family's own behind them.
+std::vector<Dim> text_model_dims(const TextModel& model, std::vector<Dim> more);
+
 // kBadInput for missing fields and those that contradict each other. Without num_key_value_heads each head has its own.
 TextModel read_text_model(const Config& config);
+// The same where heads attend through a latent that they share: llama.cpp counts one kv head, and head_dim is the rope's part.
+TextModel read_latent_text_model(const Config& config);
 // kBadInput where config.json or the user wants an MTP block of a family that has none.
 void refuse_mtp(const Config& config, MtpMode mtp);
 

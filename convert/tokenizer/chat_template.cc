@@ -23,21 +23,6 @@ struct Template {
   std::string name, text;
 };
 
-// A text file with line ends as "\n"; must be UTF-8, as every string of a GGUF file.
-std::string read_template_file(const std::filesystem::path& path) {
-  const std::string raw = InputFile(path).read_text(kMaxSmallFileBytes);
-  if (!simdjson::validate_utf8(raw)) throw Error(Exit::kBadInput, path.string() + ": not UTF-8");
-  std::string text;
-  text.reserve(raw.size());
-  for (size_t i = 0; i < raw.size(); ++i) {
-    if (raw[i] != '\r')
-      text += raw[i];
-    else if (i + 1 == raw.size() || raw[i + 1] != '\n')
-      text += '\n';
-  }
-  return text;
-}
-
 // A text is one template named default.
 std::vector<Template> templates_of(const JsonDocument& json, element value) {
   std::vector<Template> templates;
@@ -61,14 +46,14 @@ std::vector<Template> templates_of(const JsonDocument& json, element value) {
 std::vector<Template> templates_of_files(const Checkpoint& checkpoint) {
   std::vector<Template> templates;
   if (checkpoint.has_file("chat_template.jinja")) {
-    templates.push_back({"default", read_template_file(checkpoint.file("chat_template.jinja"))});
+    templates.push_back({"default", read_chat_template(checkpoint.file("chat_template.jinja"))});
     std::vector<std::filesystem::path> more;
     std::error_code error;
     for (const auto& entry : std::filesystem::directory_iterator(checkpoint.file("additional_chat_templates"), error)) {
       if (entry.path().extension() == ".jinja" && more.size() < kMaxNamedTemplates) more.push_back(entry.path());
     }
     std::sort(more.begin(), more.end());
-    for (const auto& path : more) templates.push_back({path.stem().string(), read_template_file(path)});
+    for (const auto& path : more) templates.push_back({path.stem().string(), read_chat_template(path)});
   } else if (checkpoint.has_file("chat_template.json")) {
     const JsonDocument json = JsonDocument::load(checkpoint.file("chat_template.json"), kMaxSmallFileBytes);
     if (const auto value = json_find(json.root(), "chat_template")) templates = templates_of(json, *value);
@@ -86,7 +71,21 @@ std::string key_name(std::string name) {
 
 }  // namespace
 
-void add_chat_template(const Checkpoint& checkpoint, const JsonDocument& tokenizer_config, Metadata& metadata) {
+std::string read_chat_template(const std::filesystem::path& path) {
+  const std::string raw = InputFile(path).read_text(kMaxSmallFileBytes);
+  if (!simdjson::validate_utf8(raw)) throw Error(Exit::kBadInput, path.string() + ": not UTF-8");
+  std::string text;
+  text.reserve(raw.size());
+  for (size_t i = 0; i < raw.size(); ++i) {
+    if (raw[i] != '\r')
+      text += raw[i];
+    else if (i + 1 == raw.size() || raw[i + 1] != '\n')
+      text += '\n';
+  }
+  return text;
+}
+
+bool add_chat_template(const Checkpoint& checkpoint, const JsonDocument& tokenizer_config, Metadata& metadata) {
   element own;
   const bool has_own = !tokenizer_config.root()["chat_template"].get(own);  // null is an answer too
   const std::vector<Template> templates = has_own ? templates_of(tokenizer_config, own) : templates_of_files(checkpoint);
@@ -103,6 +102,7 @@ void add_chat_template(const Checkpoint& checkpoint, const JsonDocument& tokeniz
   }
   if (!names.empty()) metadata.set("tokenizer.chat_templates", std::vector<std::string>(names.begin(), names.end()));
   if (main != nullptr) metadata.set("tokenizer.chat_template", main->text);
+  return main != nullptr;
 }
 
 }  // namespace ggufmill

@@ -43,9 +43,11 @@ struct Row {
 };
 // "pixtral" stands twice: both structures are seen in conversions of its family.
 constexpr Row kRows[] = {
-    {"pixtral", {kTekken}},    {"pixtral", {kLlama3}},      {"llama-bpe", {kLlama3}},
-    {"tekken", {kTekken}},     {"glm4", {kLlama3}},         {"gpt-4o", {kO200k}},
-    {"qwen2", {kQwen2}, true}, {"qwen35", {kQwen35}, true}, {"deepseek-v3", kDeepSeekV3},
+    {"pixtral", {kTekken}},       {"pixtral", {kLlama3}},
+    {"llama-bpe", {kLlama3}},     {"tekken", {kTekken}},
+    {"glm4", {kLlama3}},          {"gpt-4o", {kO200k}},
+    {"qwen2", {kQwen2}, true},    {"qwen35", {kQwen35}, true},
+    {"deepseek-v3", kDeepSeekV3}, {"deepseek-r1-qwen", {kQwen2}, true},
 };
 
 Error unknown_structure(const JsonDocument& json, const std::string& why) {

@@ -60,15 +60,18 @@ class TokenizerWriter {
       case TokenizerForm::kTiktoken:
         write_tiktoken();
         break;
+      case TokenizerForm::kByteLevelOrTiktoken:
+        if (!tokenizer_ && checkpoint_.has_file("tiktoken.model"))
+          write_tiktoken();
+        else
+          write_byte_level();
+        break;
     }
     write_special_tokens();
-    if (tokenizer_config_) {
-      add_chat_template(checkpoint_, *tokenizer_config_, metadata_);
-    } else {
-      findings_.push_back({Severity::kWarning, "tokenizer_config.json", "", "missing: no chat template is written"});
-    }
+    write_chat_template();
     for (const auto& [kind, id] : request_.ids_of_kinds) set(std::string(id_key(kind)), id);
     if (request_.add_bos) set("add_bos_token", *request_.add_bos);
+    check_bos();
   }
 
  private:
@@ -77,7 +80,9 @@ class TokenizerWriter {
 
   const JsonDocument& tokenizer() const {
     if (tokenizer_) return *tokenizer_;
-    throw Error(Exit::kBadInput, checkpoint_.file("tokenizer.json").string() + ": missing: the vocabulary is read from it");
+    const bool or_tiktoken = request_.form == TokenizerForm::kByteLevelOrTiktoken;
+    throw Error(Exit::kBadInput, checkpoint_.file("tokenizer.json").string() + ": missing" +
+                                     (or_tiktoken ? ", and so is tiktoken.model" : "") + ": the vocabulary is read from it");
   }
 
   // `pre`: what the files say, unless the user names another one.
@@ -86,10 +91,14 @@ class TokenizerWriter {
     set("pre", request_.given_pre_tokenizer.empty() ? pre : request_.given_pre_tokenizer);
   }
 
-  // llama.cpp refuses to load a vocabulary with two equal tokens.
+  // llama.cpp refuses to load a vocabulary with two equal tokens, or with a NUL in one.
   void check_unique(const Vocabulary& vocabulary) const {
     std::unordered_map<std::string_view, size_t> ids;
     for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+      if (vocabulary.tokens[id].find('\0') != std::string::npos) {
+        throw Error(Exit::kBadInput, checkpoint_.folder().string() + ": token " + std::to_string(id) +
+                                         " holds a NUL byte, which llama.cpp cannot load");
+      }
       const auto [same, is_new] = ids.emplace(vocabulary.tokens[id], id);
       if (is_new) continue;
       throw Error(Exit::kBadInput, checkpoint_.folder().string() + ": token \"" + printable(vocabulary.tokens[id], 60) +
@@ -105,15 +114,23 @@ class TokenizerWriter {
     if (!vocabulary.merges.empty()) set("merges", std::move(vocabulary.merges));
   }
 
+  // Names that the structure has to confirm.
+  std::vector<std::string_view> candidates() const {
+    for (const auto& [token, name] : request_.pre_tokenizers_by_token) {
+      if (added_token_id(tokenizer(), token)) return {name};
+    }
+    return request_.pre_tokenizers;
+  }
+
   void write_byte_level() {
     const bool given = !request_.given_pre_tokenizer.empty();
-    write_names("gpt2", given ? "" : confirm_pre_tokenizer(tokenizer(), request_.pre_tokenizers));
+    write_names("gpt2", given ? "" : confirm_pre_tokenizer(tokenizer(), candidates()));
     write_vocabulary(read_byte_level_vocabulary(tokenizer(), request_.n_tokens));
   }
 
   void write_tiktoken() {
-    assert(!request_.pre_tokenizers.empty() && "tiktoken.model says nothing of its pre-tokenizer: the family names it");
-    write_names("gpt2", std::string(request_.pre_tokenizers.front()));
+    assert(!request_.tiktoken_pre_tokenizer.empty() && "tiktoken.model says nothing of its pre-tokenizer: the family names it");
+    write_names("gpt2", std::string(request_.tiktoken_pre_tokenizer));
     write_vocabulary(read_tiktoken_vocabulary(checkpoint_, tokenizer_config(), request_.n_tokens));
   }
 
@@ -138,6 +155,24 @@ class TokenizerWriter {
   // llama.cpp's default is a space before the first word.
   void write_prefix(bool adds_prefix) {
     if (!adds_prefix && metadata_.find("tokenizer.ggml.add_space_prefix") == nullptr) set("add_space_prefix", false);
+  }
+
+  void check_bos() {
+    const MetadataValue* adds = metadata_.find("tokenizer.ggml.add_bos_token");
+    if (!request_.expects_bos || (adds != nullptr && *adds == MetadataValue(true))) return;
+    findings_.push_back({Severity::kWarning, "tokenizer_config.json", "",
+                         "add_bos_token is not true: this family's texts begin with BOS, and llama.cpp will not put it there"});
+  }
+
+  void write_chat_template() {
+    if (!request_.given_chat_template.empty()) {
+      metadata_.set("tokenizer.chat_template", request_.given_chat_template);
+    } else if (!tokenizer_config_) {
+      findings_.push_back({Severity::kWarning, "tokenizer_config.json", "", "missing: no chat template is written"});
+    } else if (!add_chat_template(checkpoint_, *tokenizer_config_, metadata_)) {
+      findings_.push_back({Severity::kInfo, "tokenizer_config.json", "",
+                           "no chat template (base models have none): --chat-template FILE writes one"});
+    }
   }
 
   void write_special_tokens() {

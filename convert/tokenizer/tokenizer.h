@@ -39,22 +39,28 @@ inline constexpr uint64_t kMaxSmallFileBytes = uint64_t{16} << 20;
 
 // Where an architecture's checkpoints have their vocabulary.
 enum class TokenizerForm : uint8_t {
-  kByteLevel,      // tokenizer.json
-  kLlama,          // tokenizer.model, else tokenizer.json as Metaspace or byte-level BPE; tokenizer.ggml.add_space_prefix
-  kSentencepiece,  // tokenizer.model
-  kTiktoken,       // tiktoken.model
+  kByteLevel,            // tokenizer.json
+  kLlama,                // tokenizer.model, else tokenizer.json as Metaspace or byte-level BPE; tokenizer.ggml.add_space_prefix
+  kSentencepiece,        // tokenizer.model
+  kTiktoken,             // tiktoken.model
+  kByteLevelOrTiktoken,  // tokenizer.json, else tiktoken.model
 };
 
 // What an architecture knows of its tokenizer.
 struct TokenizerRequest {
   TokenizerForm form = TokenizerForm::kByteLevel;
   std::vector<std::string_view> pre_tokenizers = {};  // tokenizer.ggml.pre: the first whose structure tokenizer.json has
+  std::string_view tiktoken_pre_tokenizer = "";       // the same for tiktoken.model, which does not show it
   uint64_t n_tokens = 0;                              // rows of the embedding; holes become [PAD<id>], more tokens are an error
   std::optional<bool> add_bos = {};                   // add_bos_token, whatever the files say
+  bool expects_bos = false;                           // a finding where the files do not ask for it
   // Special tokens that the family names by text, in order: {"eot", "<|user|>"}. Ids that the files name win.
   std::vector<std::pair<std::string_view, std::string_view>> tokens_of_kinds = {};
   // Ids that the family fixes whatever the files say: {"pad", 0}.
   std::vector<std::pair<std::string_view, uint32_t>> ids_of_kinds = {};
+  // A token whose presence tells names of one structure apart, and the name: {"<special>", "deepseek-r1-qwen"}.
+  std::vector<std::pair<std::string_view, std::string_view>> pre_tokenizers_by_token = {};
+  std::string given_chat_template = {};  // --chat-template: instead of the checkpoint's
   std::string given_pre_tokenizer = {};  // --pre: written as it is, and no structure is asked for
 };
 
@@ -142,8 +148,10 @@ SpecialTokens read_special_tokens(const SpecialTokenSources& sources, const Conf
 // The id of tokenizer.json's first added token of this text.
 std::optional<uint32_t> added_token_id(const JsonDocument& tokenizer, std::string_view content);
 
-// Adds tokenizer.chat_template (and the named templates) where the checkpoint has one.
-void add_chat_template(const Checkpoint& checkpoint, const JsonDocument& tokenizer_config, Metadata& metadata);
+// Adds tokenizer.chat_template (and the named templates) where the checkpoint has one; false where it has none.
+bool add_chat_template(const Checkpoint& checkpoint, const JsonDocument& tokenizer_config, Metadata& metadata);
+// A text file in UTF-8 with line ends as "\n"; kBadInput for another or a larger one than any template.
+std::string read_chat_template(const std::filesystem::path& path);
 
 // The text that tokenizers' byte-level decoder makes of one token: characters of GPT-2's byte alphabet become bytes, invalid
 // UTF-8 becomes U+FFFD; a token with any other character stays as it is.

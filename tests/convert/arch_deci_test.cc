@@ -78,7 +78,7 @@ TEST(ArchDeci, counts_and_tensors_that_disagree_are_refused) {
   EXPECT_TRUE(says(none.error(), "\"block_configs\": no block has attention"));
   DeciCheckpoint shifted;
   std::swap(shifted.part(0, "attention"), shifted.part(1, "attention"));
-  for (const char* part : {"(5 unknown, 5 missing)", "\"model.layers.0.self_attn.k_proj.weight\" unknown: block 0 is of kind 'L'",
+  for (const char* part : {"(5 unknown, 5 missing)", "\"model.layers.0.self_attn.k_proj.weight\" unknown: block 0 has none",
                            "\"model.layers.1.self_attn.q_proj.weight\" missing"}) {
     EXPECT_TRUE(says(shifted.error(), part));
   }
@@ -87,7 +87,7 @@ TEST(ArchDeci, counts_and_tensors_that_disagree_are_refused) {
   EXPECT_TRUE(says(grouped.error(), "\"model.layers.0.self_attn.k_proj.weight\" shape [4, 8], expected [8, 8]"));
   DeciCheckpoint without_ffn;
   without_ffn.part(2, "ffn") = ffn(nullptr);
-  EXPECT_TRUE(says(without_ffn.error(), "\"model.layers.2.mlp.down_proj.weight\" unknown: block 2 has n_ff 0"));
+  EXPECT_TRUE(says(without_ffn.error(), "\"model.layers.2.mlp.down_proj.weight\" unknown: block 2 has none"));
 }
 
 TEST(ArchDeci, each_bad_field_is_named) {

@@ -97,7 +97,7 @@ TEST(ArchLlama, experts_are_gate_down_and_up) {
   EXPECT_EQ(model.n_experts, 3u);
   EXPECT_EQ(find(model, "blk.1.ffn_gate_exps.weight")->ne, (std::vector<uint64_t>{8, 12, 3}));
   EXPECT_EQ(find(model, "blk.1.ffn_down_exps.weight")->ne, (std::vector<uint64_t>{12, 8, 3}));
-  EXPECT_TRUE(find(model, "blk.0.ffn_gate_inp.weight")->always_f32);
+  EXPECT_TRUE(find(model, "blk.0.ffn_gate_inp.weight")->fixed_type);
   EXPECT_EQ(model.metadata.find_uint("llama.expert_used_count"), 1u);
 }
 
@@ -134,11 +134,11 @@ TEST(ArchLlama, vocabularies_that_the_converter_knows_by_their_size) {
 TEST(ArchLlama, a_sliding_window_is_a_finding) {
   LlamaCheckpoint checkpoint;
   checkpoint.config["sliding_window"] = 32;
-  ASSERT_EQ(checkpoint.describe().findings.size(), 1u);
-  EXPECT_EQ(checkpoint.describe().findings[0].message,
-            "sliding_window 32: llama.cpp attends to all positions in this architecture");
+  const std::vector<Finding> warnings = warnings_of(checkpoint.describe().findings);
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_EQ(warnings[0].message, "sliding_window 32: llama.cpp attends to all positions in this architecture");
   checkpoint.config["sliding_window"] = 64;  // no position is out of sight
-  EXPECT_TRUE(checkpoint.describe().findings.empty());
+  EXPECT_TRUE(warnings_of(checkpoint.describe().findings).empty());
 }
 
 TEST(ArchLlama, rope_is_stretched_by_a_tensor_or_by_keys) {
@@ -155,7 +155,7 @@ TEST(ArchLlama, rope_is_stretched_by_a_tensor_or_by_keys) {
 }
 
 TEST(ArchLlama, mtp_is_unknown) {
-  EXPECT_TRUE(says(LlamaCheckpoint().error({.mtp = MtpMode::kOnly}), "the model has no MTP block to write alone"));
+  EXPECT_TRUE(says(LlamaCheckpoint().error({.mtp = MtpMode::kOnly}), "there is none to write alone"));
 }
 
 TEST(ArchLlama, each_bad_field_is_named) {

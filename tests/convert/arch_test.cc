@@ -55,7 +55,7 @@ TEST(Arch, both_forms_of_the_block_list_and_both_names_of_the_bias_are_read) {
   checkpoint.config["layers_block_type"] = {"mamba", "moe", "attention"};
   checkpoint.tensors.erase("backbone.layers.1.mixer.gate.e_score_correction_bias");
   checkpoint.tensors["backbone.layers.1.mixer.gate.e_score_correction.bias"] = {2};
-  EXPECT_TRUE(find(checkpoint.describe(), "blk.1.exp_probs_b.bias")->always_f32);
+  EXPECT_TRUE(find(checkpoint.describe(), "blk.1.exp_probs_b.bias")->fixed_type);
 }
 
 TEST(Arch, without_lm_head_a_tied_model_has_no_output) {
@@ -78,22 +78,23 @@ TEST(Arch, mtp_folds_into_one_block_and_its_router_is_not_forced_to_f32) {
   const Model model = checkpoint.describe();
   EXPECT_EQ(model.mtp_block, 3);
   EXPECT_EQ(model.n_layers, 3u);
-  EXPECT_FALSE(find(model, "blk.3.ffn_gate_inp.weight")->always_f32);
-  EXPECT_TRUE(find(model, "blk.1.ffn_gate_inp.weight")->always_f32);
+  EXPECT_FALSE(find(model, "blk.3.ffn_gate_inp.weight")->fixed_type);
+  EXPECT_TRUE(find(model, "blk.1.ffn_gate_inp.weight")->fixed_type);
   EXPECT_EQ(find(model, "blk.3.attn_q.weight")->row_map.group_rows(), 4u);
   EXPECT_TRUE(model.left_out.empty());
   const Model without = checkpoint.describe({.mtp = MtpMode::kLeaveOut});
   EXPECT_EQ(without.left_out.size(), 20u);
   EXPECT_EQ(without.tensors.size() + 18, model.tensors.size());
-  EXPECT_TRUE(without.findings.empty());
+  EXPECT_TRUE(warnings_of(without.findings).empty());
 }
 
 TEST(Arch, mtp_that_the_config_does_not_announce_is_left_out_with_a_finding) {
   NemotronCheckpoint checkpoint("ME*", true);
   checkpoint.config["num_nextn_predict_layers"] = 0;
   const Model model = checkpoint.describe();
-  ASSERT_EQ(model.findings.size(), 1u);
-  EXPECT_EQ(model.findings[0].message,
+  const std::vector<Finding> warnings = warnings_of(model.findings);
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_EQ(warnings[0].message,
             "20 tensors of an MTP block that config.json does not announce (num_nextn_predict_layers) are left out");
 }
 
@@ -123,7 +124,7 @@ TEST(Arch, all_problems_are_counted_and_the_first_listed) {
                            "\"backbone.layers.1.mixer.experts.1.up_proj.weight\" missing",
                            "\"backbone.layers.7.norm.weight\" unknown: the model has 3 blocks",
                            "\"backbone.layers.1.mixer.experts.2.up_proj.weight\" unknown: the model has 2 experts",
-                           "\"backbone.layers.2.mixer.D\" unknown: block 2 is of kind '*'",
+                           "\"backbone.layers.2.mixer.D\" unknown: block 2 has none",
                            "\"lm_head.weight\" is U8, and the scales of a quantized weight are missing (*.weight_scale, *.scale, "
                            "of a known dtype)"}) {
     EXPECT_TRUE(says(error, part));
@@ -151,8 +152,9 @@ TEST(Arch, numbers_with_leading_zeros_are_other_names) {
 TEST(Arch, unknown_architectures_name_the_known_ones) {
   NemotronCheckpoint checkpoint;
   checkpoint.config["architectures"] = {"NemotronHForCausalLm2"};
-  EXPECT_TRUE(says(checkpoint.error(),
-                   "field \"architectures\": found \"NemotronHForCausalLm2\", known are: DeciLMForCausalLM, LlamaForCausalLM, "));
+  EXPECT_TRUE(
+      says(checkpoint.error(),
+           "field \"architectures\": found \"NemotronHForCausalLm2\", known are: DeciLMForCausalLM, LlamaForCausalLM, "));
   EXPECT_TRUE(says(checkpoint.error(), "| did you mean NemotronHForCausalLM?"));
   checkpoint.config.erase("architectures");
   EXPECT_TRUE(says(checkpoint.error(), "field \"architectures\": missing, expected a list"));
@@ -193,7 +195,7 @@ TEST(Arch, each_bad_field_is_named) {
       {"num_experts_per_tok", nullptr, "\"num_experts_per_tok\": missing, but the model has blocks with experts"},
       {"num_experts_per_tok", 3, "\"num_experts_per_tok\": found 3, but n_routed_experts is 2"},
       {"norm_topk_prob", 1, "\"norm_topk_prob\": found 1, expected true or false"},
-      {"routed_scaling_factor", "x", "\"routed_scaling_factor\": found \"x\", expected a number"},
+      {"routed_scaling_factor", "x", "\"routed_scaling_factor\": found \"x\", expected a finite number"},
       {"norm_eps", nullptr, "\"rms_norm_eps\": missing (nor norm_eps)"},
       {"num_nextn_predict_layers", 2, "\"num_nextn_predict_layers\": found 2, only 0 and 1 are known"},
       {"mtp_hybrid_override_pattern", "*E*E", "\"mtp_hybrid_override_pattern\": found *E*E, only *E"},

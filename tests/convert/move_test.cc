@@ -143,6 +143,20 @@ TEST(Move, ReordersColumns) {
             }));
 }
 
+TEST(RowMap, MovesPackedColumnsInWholeBlocks) {
+  // 2 x 3 blocks of 4 values, two values a byte: block (k, v) goes to (v, k).
+  const RowMap map = {.group = {}, .columns = {{3, 4}, {2, 12}, {4, 1}}};
+  EXPECT_TRUE(map.moves_blocks(4));
+  EXPECT_FALSE(map.moves_blocks(8)) << "a block would be torn";
+  EXPECT_FALSE(RowMap{}.moves_blocks(4)) << "nothing moves";
+  EXPECT_FALSE((RowMap{.group = {{2, 8}}, .columns = {{2, 4}, {4, 1}}}.moves_blocks(4))) << "rows move too";
+  std::vector<std::byte> row(12), out(12);
+  for (size_t i = 0; i < row.size(); ++i) row[i] = static_cast<std::byte>(i);
+  map.gather_packed(row, 2, 1, out);
+  const std::vector<int> expected = {0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11};
+  for (size_t i = 0; i < out.size(); ++i) EXPECT_EQ(static_cast<int>(out[i]), expected[i]) << i;
+}
+
 TEST(Move, ReordersAVector) {
   const Move move = parse_move("(k_heads v_per_k) -> (v_per_k k_heads)", Index{6}, some_dim);
   EXPECT_EQ(move.ne, (Index{6}));

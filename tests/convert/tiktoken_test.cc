@@ -10,7 +10,7 @@ namespace {
 using Texts = std::vector<std::string>;
 using Types = std::vector<int32_t>;
 
-const TokenizerRequest kRequest = {.form = TokenizerForm::kTiktoken, .pre_tokenizers = {"kimi-k2"}, .n_tokens = 10};
+const TokenizerRequest kRequest = {.form = TokenizerForm::kTiktoken, .tiktoken_pre_tokenizer = "kimi-k2", .n_tokens = 10};
 
 struct Tiktoken : TokenizerCheckpoint {
   explicit Tiktoken(const std::string& model) { files["tiktoken.model"] = model; }

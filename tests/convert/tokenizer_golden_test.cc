@@ -41,7 +41,7 @@ const std::vector<TokenizerCase>& cases() {
       {"deepseek4", "h3-dsv4-mxfp4", "DeepSeek-V4-Flash", deepseek},
       {"qwen35", "h4-qwen35moe-bf16", "Qwen3.5-397B-A17B", {.pre_tokenizers = {"qwen35"}}},
       {"glm", "h5-glm52-bf16", "GLM-5.2", glm},
-      {"kimi", "h6-kimi-k25-int4", "Kimi-K2.5", {.form = TokenizerForm::kTiktoken, .pre_tokenizers = {"kimi-k2"}}},
+      {"kimi", "h6-kimi-k25-int4", "Kimi-K2.5", {.form = TokenizerForm::kTiktoken, .tiktoken_pre_tokenizer = "kimi-k2"}},
       {"gpt_oss", "i-gptoss-mxfp4", "gpt-oss-120b", {.pre_tokenizers = {"gpt-4o"}}},
   };
   return all;

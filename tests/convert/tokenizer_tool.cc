@@ -42,6 +42,7 @@ void run(int argc, char** argv) {
   request.form = form_of(argv[3]);
   request.n_tokens = std::strtoull(argv[4], nullptr, 10);
   request.pre_tokenizers = {argv[5]};
+  request.tiktoken_pre_tokenizer = argv[5];
   for (int i = 6; i < argc; ++i) {
     const std::string_view entry = argv[i];
     const size_t equals = entry.find('=');

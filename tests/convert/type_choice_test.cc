@@ -20,7 +20,7 @@ ModelTensor tensor(std::string name, std::vector<uint64_t> ne, bool always_f32 =
   ModelTensor t;
   t.name = std::move(name);
   t.ne = std::move(ne);
-  t.always_f32 = always_f32;
+  t.fixed_type = always_f32 ? std::optional(GgmlType::F32) : std::nullopt;
   return t;
 }
 
@@ -198,7 +198,7 @@ TEST(TypeChoice, FileTypesOfLlamaCpp) {
                    tensor("blk.0.ffn_gate_inp.weight", {512, 4}),
                    tensor("blk.0.indexer.proj.weight", {512, 4}),
                    tensor("blk.0.attn_norm.weight", {512})};
-  model.tensors[4].always_f32 = true;  // by llama.cpp's converter: its quantizer does not know
+  model.tensors[4].fixed_type = GgmlType::F32;  // by llama.cpp's converter: its quantizer does not know
   const Chosen chosen = choose(model, load_recipe("iq2_xs"));
   EXPECT_EQ(chosen.type("output.weight"), "Q5_K");
   EXPECT_EQ(chosen.by_name.at("output.weight").reason, "IQ2_XS: every token's logits pass it");
@@ -222,7 +222,7 @@ TEST(TypeChoice, FileTypesOfLlamaCpp) {
 TEST(TypeChoice, RouterThatTheConverterDoesNotKnowKeepsItsType) {
   Model model;
   model.tensors = {tensor("output.weight", {512, 10}), tensor("blk.3.ffn_gate_inp.weight", {512, 4})};
-  model.tensors[1].always_f32 = false;  // in an MTP block
+  model.tensors[1].fixed_type.reset();  // in an MTP block
   const Chosen chosen = choose(model, load_recipe("Q4_K_M"));
   EXPECT_EQ(chosen.type("blk.3.ffn_gate_inp.weight"), "BF16");
   EXPECT_EQ(chosen.by_name.at("blk.3.ffn_gate_inp.weight").reason, "Q4_K_M: llama-quantize keeps the converter's type");
@@ -271,7 +271,7 @@ TEST(FileType, OfThePresetOrOfMostBytes) {
 
 // ---- quantized sources
 
-// Source 0 is NVFP4, 1 FP8 with one scale, 2 MXFP4, 3 plain, 4 FP8 that llama.cpp's converter makes Q8_0.
+// Source 0 is NVFP4, 1 FP8 with one scale, 2 MXFP4, 3 plain, 4 FP8 that llama.cpp's converter makes Q8_0, 5 NVFP4.
 std::vector<Weight> some_weights() {
   const auto of = [](std::string_view form, std::string_view scales_suffix) {
     Weight w;
@@ -281,8 +281,8 @@ std::vector<Weight> some_weights() {
     return w;
   };
   std::vector<Weight> weights = {of("NVFP4", ".weight_scale"), of("FP8", ".weight_scale"), of("MXFP4", ".weight_scale"), Weight(),
-                                 of("FP8", ".scale")};
-  weights[0].tensor_scales = {0.5f};
+                                 of("FP8", ".scale"), of("NVFP4", ".weight_scale")};
+  weights[0].tensor_scales = weights[5].tensor_scales = {0.5f};
   weights[1].tensor_scales = {0.5f};
   return weights;
 }
@@ -335,10 +335,26 @@ TEST(TypeChoiceOfSources, RecipesKeepWhatTheyAreTold) {
   EXPECT_EQ(choose_of(tensors, all_of("Q4_0"), {.rules = rules, .keep = {GgmlType::NVFP4}}).type("blk.0.ffn_up.weight"), "Q5_0");
 }
 
+TEST(TypeChoiceOfSources, PartsOfOneSourceShareItsScale) {
+  const Chosen chosen = choose_of({made_of(tensor("blk.0.attn_qkv.weight", {64, 64}), 0, 2)}, all_of("Q4_0"), {.keep = {GgmlType::NVFP4}});
+  EXPECT_TRUE(chosen.by_name.at("blk.0.attn_qkv.weight").repack);
+}
+
+TEST(TypeChoiceOfSources, TablesOfIdsStayWhatTheyAre) {
+  ModelTensor ids = made_of(tensor("blk.0.ffn_gate_tid2eid.weight", {2, 64}), 3);
+  ids.fixed_type = GgmlType::I32;
+  const std::vector<Rule> rules = {parse_type_option("tid2eid=Q8_0")};
+  const Chosen chosen = choose_of({ids}, all_of("Q4_0"), {.rules = rules});
+  EXPECT_EQ(chosen.type(ids.name), "I32");
+  ASSERT_EQ(chosen.findings.size(), 1u);
+  EXPECT_EQ(chosen.findings[0].message, "-t tid2eid=Q8_0: 1 of its tensors stay I32, as llama.cpp wants them");
+}
+
 TEST(TypeChoiceOfSources, BlocksThatCannotBeKeptAreAFinding) {
   ModelTensor op = made_of(tensor("blk.0.ffn_up.weight", {64, 64}), 0);
   op.op = ValueOp::kNegExp;
   ModelTensor joined = made_of(tensor("blk.0.attn_qkv.weight", {64, 64}), 0, 2);
+  joined.pieces[1].source = 5;
   const std::pair<ModelTensor, std::string> cases[] = {
       {op, "its values are transformed"},
       {made_of(tensor("blk.0.ffn_up.weight", {96, 64}), 0), "rows of 96 are not whole blocks of 64"},
