@@ -8,6 +8,9 @@ namespace ggufmill {
 std::span<const Rule> deci_rules();
 ArchDescription describe_deci(const Config& config, const ModelOptions& options);
 
+std::span<const Rule> glm4_moe_rules();
+ArchDescription describe_glm4_moe(const Config& config, const ModelOptions& options);
+
 std::span<const Rule> llama_rules();
 ArchDescription describe_llama(const Config& config, const ModelOptions& options);
 

@@ -11,6 +11,8 @@ std::span<const Architecture> architectures() {
   static const std::array table = {
       Architecture{.hf_name = "DeciLMForCausalLM", .gguf_names = "deci", .models = "Llama-Nemotron 51B, Super 49B, Ultra 253B",
                    .rules = deci_rules(), .describe = describe_deci},
+      Architecture{.hf_name = "Glm4MoeForCausalLM", .gguf_names = "glm4moe", .models = "GLM 4.5, 4.5 Air, 4.6, 4.7",
+                   .rules = glm4_moe_rules(), .describe = describe_glm4_moe},
       Architecture{.hf_name = "LlamaForCausalLM", .gguf_names = "llama", .models = "Llama 1 to 3.3, Nemotron 70B, CodeLlama",
                    .rules = llama_rules(), .describe = describe_llama},
       Architecture{.hf_name = "MistralForCausalLM", .gguf_names = "llama", .models = "Mistral 7B, Nemo, Small",
