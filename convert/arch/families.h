@@ -8,6 +8,12 @@ namespace ggufmill {
 std::span<const Rule> deci_rules();
 ArchDescription describe_deci(const Config& config, const ModelOptions& options);
 
+std::span<const Rule> deepseek_rules();
+ArchDescription describe_deepseek2(const Config& config, const ModelOptions& options);
+ArchDescription describe_deepseek32(const Config& config, const ModelOptions& options);
+ArchDescription describe_glm_dsa(const Config& config, const ModelOptions& options);
+ArchDescription describe_glm4_moe_lite(const Config& config, const ModelOptions& options);
+
 std::span<const Rule> glm4_moe_rules();
 ArchDescription describe_glm4_moe(const Config& config, const ModelOptions& options);
 
