@@ -14,6 +14,9 @@ ArchDescription describe_deepseek32(const Config& config, const ModelOptions& op
 ArchDescription describe_glm_dsa(const Config& config, const ModelOptions& options);
 ArchDescription describe_glm4_moe_lite(const Config& config, const ModelOptions& options);
 
+std::span<const Rule> deepseek_v4_rules();
+ArchDescription describe_deepseek_v4(const Config& config, const ModelOptions& options);
+
 std::span<const Rule> glm4_moe_rules();
 ArchDescription describe_glm4_moe(const Config& config, const ModelOptions& options);
 

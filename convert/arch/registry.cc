@@ -17,6 +17,8 @@ std::span<const Architecture> architectures() {
                    .rules = deepseek_rules(), .describe = describe_deepseek2},
       Architecture{.hf_name = "DeepseekV32ForCausalLM", .gguf_names = "deepseek32", .models = "DeepSeek V3.2",
                    .rules = deepseek_rules(), .describe = describe_deepseek32},
+      Architecture{.hf_name = "DeepseekV4ForCausalLM", .gguf_names = "deepseek4", .models = "DeepSeek V4 Flash, V4 Pro",
+                   .rules = deepseek_v4_rules(), .describe = describe_deepseek_v4},
       Architecture{.hf_name = "Glm4MoeForCausalLM", .gguf_names = "glm4moe", .models = "GLM 4.5, 4.5 Air, 4.6, 4.7",
                    .rules = glm4_moe_rules(), .describe = describe_glm4_moe},
       Architecture{.hf_name = "Glm4MoeLiteForCausalLM", .gguf_names = "deepseek2", .models = "GLM 4.7 Flash",
