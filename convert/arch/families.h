@@ -29,4 +29,9 @@ ArchDescription describe_nemotron(const Config& config, const ModelOptions& opti
 std::span<const Rule> nemotron_h_rules();
 ArchDescription describe_nemotron_h(const Config& config, const ModelOptions& options);
 
+std::span<const Rule> qwen_rules();
+ArchDescription describe_qwen2(const Config& config, const ModelOptions& options);
+ArchDescription describe_qwen3(const Config& config, const ModelOptions& options);
+ArchDescription describe_qwen3_moe(const Config& config, const ModelOptions& options);
+
 }  // namespace ggufmill

@@ -37,6 +37,12 @@ std::span<const Architecture> architectures() {
                    .rules = nemotron_rules(), .describe = describe_nemotron},
       Architecture{.hf_name = "NemotronHForCausalLM", .gguf_names = "nemotron_h, nemotron_h_moe", .models = "Nemotron-H, Nemotron Nano 2; Nemotron 3 Nano, Super, Ultra, 3.5 Lightning",
                    .rules = nemotron_h_rules(), .describe = describe_nemotron_h},
+      Architecture{.hf_name = "Qwen2ForCausalLM", .gguf_names = "qwen2", .models = "Qwen2, Qwen2.5, R1-Distill-Qwen",
+                   .rules = qwen_rules(), .describe = describe_qwen2},
+      Architecture{.hf_name = "Qwen3ForCausalLM", .gguf_names = "qwen3", .models = "Qwen3 0.6B to 32B",
+                   .rules = qwen_rules(), .describe = describe_qwen3},
+      Architecture{.hf_name = "Qwen3MoeForCausalLM", .gguf_names = "qwen3moe", .models = "Qwen3 30B-A3B, 235B-A22B, Coder 480B-A35B",
+                   .rules = qwen_rules(), .describe = describe_qwen3_moe},
   };
   // clang-format on
   return table;
