@@ -34,4 +34,9 @@ ArchDescription describe_qwen2(const Config& config, const ModelOptions& options
 ArchDescription describe_qwen3(const Config& config, const ModelOptions& options);
 ArchDescription describe_qwen3_moe(const Config& config, const ModelOptions& options);
 
+std::span<const Rule> qwen_next_rules();
+ArchDescription describe_qwen3_next(const Config& config, const ModelOptions& options);
+ArchDescription describe_qwen35(const Config& config, const ModelOptions& options);
+ArchDescription describe_qwen35_moe(const Config& config, const ModelOptions& options);
+
 }  // namespace ggufmill

@@ -43,6 +43,16 @@ std::span<const Architecture> architectures() {
                    .rules = qwen_rules(), .describe = describe_qwen3},
       Architecture{.hf_name = "Qwen3MoeForCausalLM", .gguf_names = "qwen3moe", .models = "Qwen3 30B-A3B, 235B-A22B, Coder 480B-A35B",
                    .rules = qwen_rules(), .describe = describe_qwen3_moe},
+      Architecture{.hf_name = "Qwen3NextForCausalLM", .gguf_names = "qwen3next", .models = "Qwen3-Next 80B-A3B",
+                   .rules = qwen_next_rules(), .describe = describe_qwen3_next},
+      Architecture{.hf_name = "Qwen3_5ForCausalLM", .gguf_names = "qwen35", .models = "Qwen3.5, Qwen3.6, dense, text alone",
+                   .rules = qwen_next_rules(), .describe = describe_qwen35},
+      Architecture{.hf_name = "Qwen3_5ForConditionalGeneration", .gguf_names = "qwen35", .models = "Qwen3.5 9B, 27B; Qwen3.6, dense",
+                   .rules = qwen_next_rules(), .describe = describe_qwen35},
+      Architecture{.hf_name = "Qwen3_5MoeForCausalLM", .gguf_names = "qwen35moe", .models = "Qwen3.5, Qwen3.6 with experts, text alone",
+                   .rules = qwen_next_rules(), .describe = describe_qwen35_moe},
+      Architecture{.hf_name = "Qwen3_5MoeForConditionalGeneration", .gguf_names = "qwen35moe", .models = "Qwen3.5 35B-A3B, 122B-A10B, 397B-A17B; Qwen3.6 35B-A3B",
+                   .rules = qwen_next_rules(), .describe = describe_qwen35_moe},
   };
   // clang-format on
   return table;
