@@ -20,6 +20,9 @@ ArchDescription describe_deepseek_v4(const Config& config, const ModelOptions& o
 std::span<const Rule> glm4_moe_rules();
 ArchDescription describe_glm4_moe(const Config& config, const ModelOptions& options);
 
+std::span<const Rule> gpt_oss_rules();
+ArchDescription describe_gpt_oss(const Config& config, const ModelOptions& options);
+
 std::span<const Rule> llama_rules();
 ArchDescription describe_llama(const Config& config, const ModelOptions& options);
 

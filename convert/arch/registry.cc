@@ -25,6 +25,8 @@ std::span<const Architecture> architectures() {
                    .rules = deepseek_rules(), .describe = describe_glm4_moe_lite},
       Architecture{.hf_name = "GlmMoeDsaForCausalLM", .gguf_names = "glm-dsa", .models = "GLM 5, 5.1, 5.2",
                    .rules = deepseek_rules(), .describe = describe_glm_dsa},
+      Architecture{.hf_name = "GptOssForCausalLM", .gguf_names = "gpt-oss", .models = "gpt-oss 20b, 120b",
+                   .rules = gpt_oss_rules(), .describe = describe_gpt_oss},
       Architecture{.hf_name = "KimiK25ForConditionalGeneration", .gguf_names = "deepseek2", .models = "Kimi K2.5, K2.6",
                    .rules = deepseek_rules(), .describe = describe_deepseek2},
       Architecture{.hf_name = "LlamaForCausalLM", .gguf_names = "llama", .models = "Llama 1 to 3.3, Nemotron 70B, CodeLlama",
