@@ -30,3 +30,11 @@ def generate(model, count, prompts):
     run = subprocess.run([node(), ORACLE, NODE_FOLDER, model, str(count), *prompts], capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr[-3000:]
     return json.loads(run.stdout)["runs"]
+
+
+def generate_each(models, count=8, prompt="a b c"):
+    """The same for many files and one prompt, in one process: for each the tokens, or {"error"}."""
+    run = subprocess.run([node(), Path(__file__).with_name("generate_each.mjs"), NODE_FOLDER, str(count), prompt, *models], capture_output=True,
+                         text=True, timeout=600)
+    assert run.returncode == 0, run.stderr[-3000:]
+    return json.loads(run.stdout)

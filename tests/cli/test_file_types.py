@@ -11,7 +11,7 @@ import pytest
 from gguf import GGUFReader, GGUFWriter
 
 from llama_quantize import FILE_TYPES, Quantizer
-from program import COMPARE, DATA, IMATRIX, MINI, ROOT, golden_checkpoints, mill
+from program import COMPARE, IMATRIX, MINI, ROOT, golden_checkpoint, golden_checkpoints, mill
 
 TOOL = os.environ.get("GGUFMILL_FILE_TYPE_TOOL", str(ROOT / "build" / "tests" / "file_type_tool"))
 
@@ -149,22 +149,32 @@ def test_any_model(name, quantizer, tmp_path):
         assert want is None or dict(zip(names, types, strict=True)) == want, f"{file_type} {imatrix}"
 
 
-def checkpoint(case):
-    return next((DATA / "goldens" / case).glob("*/config.json")).parent
-
-
 FAMILY = {
-    "nano": (checkpoint("a-nano-bf16"), []),
-    "super": (checkpoint("b-super-bf16"), []),
-    "super_without_mtp": (checkpoint("b-super-bf16"), ["--no-mtp"]),
-    "ultra_mtp_only": (checkpoint("c-ultra-bf16-mixshards"), ["--mtp-only"]),
-    "llama": (checkpoint("f-llama31-405b-bf16"), []),
-    "llama_tied": (checkpoint("f5-llama32-tied-bf16"), []),
-    "mixtral": (checkpoint("f3-mixtral-bf16"), []),
-    "deci": (checkpoint("e-deci253b-bf16"), []),
-    "deci_linear": (checkpoint("e2-deci51b-bf16"), []),
-    "nemotron4": (checkpoint("g-minitron-bf16"), []),
-    "nemotron_h_dense": (checkpoint("k1-nemotronh-bf16"), []),
+    "nano": (golden_checkpoint("a-nano-bf16"), []),
+    "super": (golden_checkpoint("b-super-bf16"), []),
+    "super_without_mtp": (golden_checkpoint("b-super-bf16"), ["--no-mtp"]),
+    "ultra_mtp_only": (golden_checkpoint("c-ultra-bf16-mixshards"), ["--mtp-only"]),
+    "llama": (golden_checkpoint("f-llama31-405b-bf16"), []),
+    "llama_tied": (golden_checkpoint("f5-llama32-tied-bf16"), []),
+    "mixtral": (golden_checkpoint("f3-mixtral-bf16"), []),
+    "deci": (golden_checkpoint("e-deci253b-bf16"), []),
+    "deci_linear": (golden_checkpoint("e2-deci51b-bf16"), []),
+    "nemotron4": (golden_checkpoint("g-minitron-bf16"), []),
+    "nemotron_h_dense": (golden_checkpoint("k1-nemotronh-bf16"), []),
+    "deepseek2": (golden_checkpoint("h7-dsv3-bf16"), []),
+    "deepseek32": (golden_checkpoint("h1-dsv32-bf16"), []),
+    "deepseek4": (golden_checkpoint("h3-dsv4-mxfp4"), []),
+    "deepseek4_mtp_only": (golden_checkpoint("h3-dsv4-mxfp4"), ["--mtp-only"]),
+    "glm4moe": (golden_checkpoint("m1-glm45-bf16"), []),
+    "glm_dsa_without_mtp": (golden_checkpoint("h5-glm52-bf16"), ["--no-mtp"]),
+    "gpt_oss": (golden_checkpoint("i-gptoss-mxfp4"), []),
+    "kimi": (golden_checkpoint("h6-kimi-k25-int4"), []),
+    "qwen2_72b": (golden_checkpoint("j2-qwen25-72b"), []),
+    "qwen3": (golden_checkpoint("j3-qwen3-bf16"), []),
+    "qwen3moe": (golden_checkpoint("j4-qwen3moe-bf16"), []),
+    "qwen3next": (golden_checkpoint("j6-qwen3next-bf16"), []),
+    "qwen35": (golden_checkpoint("j5-qwen35-bf16"), []),
+    "qwen35moe": (golden_checkpoint("h4-qwen35moe-bf16"), []),
     "mini": (MINI, []),
     "mini_imatrix": (MINI, ["--imatrix", IMATRIX]),
 }
@@ -202,7 +212,7 @@ def test_golden(source, manifest, tmp_path):
 def test_real_run_equals_the_dry_run(quantizer, tmp_path):
     """The oracle itself: what llama.cpp writes has the types that its dry run tells."""
     auto, out = tmp_path / "auto.gguf", tmp_path / "out.gguf"
-    mill("convert", checkpoint("a-nano-bf16"), "-o", auto, "-r", "auto").ok()
+    mill("convert", golden_checkpoint("a-nano-bf16"), "-o", auto, "-r", "auto").ok()
     quantizer.run(auto, out, "Q3_K_L", imatrix=False, dry_run=False)
     assert {t.name: t.tensor_type.name for t in GGUFReader(out).tensors} == quantizer.types(auto, "Q3_K_L")
 

@@ -154,6 +154,25 @@ def test_q_and_k_are_permuted_as_codes(tmp_path):
         assert np.array_equal(values, want[tensor.name].data), letter
 
 
+def test_columns_of_packed_rows_move(tmp_path):
+    """Linear attention's matrices have their v heads in another order: rows of three of them, columns of out_proj."""
+    source = golden("h4-qwen35moe-bf16")
+    made, twin = q.Checkpoint(source, tmp_path / "made"), q.Checkpoint(source, tmp_path / "twin")
+    layer = "model.language_model.layers.0.linear_attn."
+    for name in ("in_proj_qkv", "in_proj_z", "out_proj"):
+        twin.set(f"{layer}{name}.weight", made.quantize(f"{layer}{name}.weight", q.nvfp4), "F32")
+    codes, scales = made.array(layer + "out_proj.weight"), made.array(layer + "out_proj.weight_scale")
+    got, want = convert(made.save(), tmp_path / "got.gguf", "-r", "auto"), convert(twin.save(), tmp_path / "want.gguf", "-r", "F32")
+    for name in ("attn_qkv", "attn_gate", "ssm_out"):
+        tensor = got[f"blk.0.{name}.weight"]
+        assert tensor.tensor_type.name == "NVFP4", name
+        values = dequantize(tensor.data, tensor.tensor_type) * got[f"blk.0.{name}.scale"].data
+        assert np.array_equal(values, want[tensor.name].data), name
+    heads = q.repacked_nvfp4(codes, scales).reshape(codes.shape[0], 2, 2, -1)  # per row: k heads, v heads of each, a head's blocks
+    assert got["blk.0.ssm_out.weight"].data.tobytes() == heads.swapaxes(1, 2).tobytes()
+    mill("verify", tmp_path / "got.gguf", "--source", made.folder, "--full").ok()
+
+
 def test_mxfp4_is_kept(tmp_path):
     made, twin = form_of(ULTRA, tmp_path, q.mxfp4)
     got = convert(made, tmp_path / "got.gguf", "-r", "nemotron3-3bit", "--keep-mxfp4")

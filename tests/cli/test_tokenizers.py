@@ -13,11 +13,12 @@ import subprocess
 import pytest
 import sentencepiece
 import tiktoken
+from gguf import GGUFReader
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 import tokenizer_texts
 from llama_cpp import tokenize
-from program import DATA, ROOT, mill, refused
+from program import MINI, NEEDED_FLAGS, ROOT, golden_checkpoint, mill, refused
 
 TOOL = os.environ.get("TOKENIZER_TOOL", str(ROOT / "build" / "tests" / "tokenizer_tool"))
 SENTENCES = (tokenizer_texts.LANGUAGES + tokenizer_texts.CODE + tokenizer_texts.CORNERS) * 3
@@ -119,7 +120,7 @@ def texts_for(pre):
     if kimi:
         texts = [text for text in texts if not tokenizer_texts.changes_case(text) and all(map(tokenizer_texts.is_ideograph, text))]
     texts += tokenizer_texts.blocks(keep=lambda c: not plain or tokenizer_texts.is_plain(c) and (not kimi or tokenizer_texts.is_ideograph(c)))
-    return tokenizer_texts.nfc(texts) if pre.startswith("qwen") else texts
+    return tokenizer_texts.nfc(texts) if "qwen" in pre else texts
 
 
 @pytest.mark.parametrize("pre", BYTE_LEVEL)
@@ -205,40 +206,52 @@ def test_metaspace(structure, sentencepiece_model, tmp_path, figure):
     compare(vocabulary(tmp_path, "llama", "llama-bpe"), texts, encode(tokenizer), tmp_path, figure, f"Metaspace, {structure}")
 
 
-# The goldens' own small vocabularies, with their special tokens, under the names of their families.
-GOLDENS = {"e-deci253b-bf16": "llama-bpe", "f-llama31-405b-bf16": "llama-bpe", "h1-dsv32-bf16": "deepseek-v3", "h3-dsv4-mxfp4": "deepseek-v3",
-           "h4-qwen35moe-bf16": "qwen35", "h5-glm52-bf16": "glm4", "i-gptoss-mxfp4": "gpt-4o"}
+# The goldens' own small vocabularies, with their special tokens, through the program. The golden a-nano-bf16 has Tekken's splits under
+# a name with those of Llama 3.
+PROGRAM = {"b-super-bf16": "pixtral", "c-ultra-bf16-mixshards": "pixtral", "e-deci253b-bf16": "llama-bpe", "f-llama31-405b-bf16": "llama-bpe",
+           "h1-dsv32-bf16": "deepseek-v3", "h3-dsv4-mxfp4": "deepseek-v3", "h4-qwen35moe-bf16": "qwen35", "h5-glm52-bf16": "glm4",
+           "h9-dsv2lite-bf16": "deepseek-llm", "h10-r1distill-qwen-bf16": "deepseek-r1-qwen", "i-gptoss-mxfp4": "gpt-4o",
+           "j1-qwen25-bf16": "qwen2", "k1-nemotronh-bf16": "pixtral", "m1-glm45-bf16": "glm4", "mini": "pixtral"}
 
 
-def special_texts(tokenizer):
-    added = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
+def special_texts(added):
     return ["".join(added), " ".join(added), "a".join(added), *added]
 
 
-@pytest.mark.parametrize("case", GOLDENS)
-def test_goldens(case, tmp_path, figure):
-    source = next((DATA / "goldens" / case).glob("*/tokenizer.json"))
-    tokenizer = Tokenizer.from_file(str(source))
-    checkpoint(tmp_path, {"tokenizer.json": source.read_bytes()})
-    texts = texts_for(GOLDENS[case]) + special_texts(tokenizer)
-    compare(vocabulary(tmp_path, "byte-level", GOLDENS[case], n_tokens=512), texts, encode(tokenizer), tmp_path, figure, case)
+def vocabulary_of_program(case, folder, pre):
+    """The source, and the GGUF that the program makes of its tokenizer, under the name of the pre-tokenizer `pre`."""
+    source, out = MINI if case == "mini" else golden_checkpoint(case), folder / "vocabulary.gguf"
+    mill("convert", source, "-o", out, "--vocab-only", *NEEDED_FLAGS.get(case, [])).ok()
+    assert GGUFReader(out).fields["tokenizer.ggml.pre"].contents() == pre
+    return source, out
 
 
-# An architecture adds its checkpoints here. The golden a-nano-bf16 has Tekken's splits under a name with those of Llama 3.
-@pytest.mark.parametrize("source", ["mini-nemotron3", "goldens/b-super-bf16", "goldens/c-ultra-bf16-mixshards",
-                                    "goldens/e-deci253b-bf16", "goldens/f-llama31-405b-bf16", "goldens/k1-nemotronh-bf16"])
-def test_program(source, tmp_path, figure):
-    source = next((DATA / source).rglob("tokenizer.json"))
-    tokenizer = Tokenizer.from_file(str(source))
-    out = tmp_path / "vocabulary.gguf"
-    mill("convert", source.parent, "-o", out, "--vocab-only").ok()
-    compare(out, texts_for("pixtral") + special_texts(tokenizer), encode(tokenizer), tmp_path, figure, source.parent.name)
+@pytest.mark.parametrize("case", PROGRAM)
+def test_program(case, tmp_path, figure):
+    source, out = vocabulary_of_program(case, tmp_path, PROGRAM[case])
+    tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
+    added = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
+    compare(out, texts_for(PROGRAM[case]) + special_texts(added), encode(tokenizer), tmp_path, figure, case)
+
+
+def test_program_with_tiktoken(tmp_path, figure):
+    case = "h6-kimi-k25-int4"
+    source, out = vocabulary_of_program(case, tmp_path, "kimi-k2")
+    ranks = {}
+    for line in (source / "tiktoken.model").read_bytes().splitlines():
+        token, rank = line.split()
+        ranks[base64.b64decode(token)] = int(rank)
+    config = json.loads((source / "tokenizer_config.json").read_text())
+    special = {token["content"]: int(id) for id, token in config["added_tokens_decoder"].items()}
+    reference = tiktoken.Encoding(case, pat_str=KIMI, mergeable_ranks=ranks, special_tokens=special)
+    texts = texts_for("kimi-k2") + special_texts(list(special))
+    compare(out, texts, lambda text: reference.encode(text, allowed_special="all"), tmp_path, figure, case)
 
 
 def test_unknown_splits_are_shown_and_named_by_pre(tmp_path, figure):
     """A tokenizer with Qwen's splits in a family that has others."""
     source = tmp_path / "model"
-    shutil.copytree(next((DATA / "goldens" / "b-super-bf16").glob("*/config.json")).parent, source)
+    shutil.copytree(golden_checkpoint("b-super-bf16"), source)
     spec = json.loads((source / "tokenizer.json").read_text())
     spec["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = QWEN2
     (source / "tokenizer.json").write_text(json.dumps(spec))

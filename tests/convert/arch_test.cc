@@ -154,7 +154,7 @@ TEST(Arch, unknown_architectures_name_the_known_ones) {
   checkpoint.config["architectures"] = {"NemotronHForCausalLm2"};
   EXPECT_TRUE(
       says(checkpoint.error(),
-           "field \"architectures\": found \"NemotronHForCausalLm2\", known are: DeciLMForCausalLM, LlamaForCausalLM, "));
+           "field \"architectures\": found \"NemotronHForCausalLm2\", known are: DeciLMForCausalLM, DeepseekV2ForCausalLM, "));
   EXPECT_TRUE(says(checkpoint.error(), "| did you mean NemotronHForCausalLM?"));
   checkpoint.config.erase("architectures");
   EXPECT_TRUE(says(checkpoint.error(), "field \"architectures\": missing, expected a list"));

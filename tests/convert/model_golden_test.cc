@@ -27,6 +27,14 @@ struct GoldenCase {
   size_t n_warnings = 0;      // sentencepiece removes repeated spaces, llama.cpp does not; parts that are left out
 };
 
+GoldenCase of(const std::string& name, const std::string& folder, const std::string& repository, const std::string& variant = "",
+              size_t n_warnings = 0) {
+  const MtpMode mtp = variant == "no-mtp" ? MtpMode::kLeaveOut : variant == "mtp-only" ? MtpMode::kOnly : MtpMode::kInclude;
+  const std::string base = "goldens/" + folder + "/";
+  return {name,   base + repository, base + (variant.empty() ? "golden.json" : "golden." + variant + ".json"), mtp,
+          "BF16", n_warnings};
+}
+
 const std::vector<GoldenCase>& golden_cases() {
   static const std::string a = "goldens/a-nano-bf16/", b = "goldens/b-super-bf16/", c = "goldens/c-ultra-bf16-mixshards/";
   static const std::string nano = a + "NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", super = b + "NVIDIA-Nemotron-3-Super-120B-A12B-BF16",
@@ -55,6 +63,26 @@ const std::vector<GoldenCase>& golden_cases() {
       {"nemotron_h", "goldens/k1-nemotronh-bf16/Nemotron-H-8B-Base-8K", "goldens/k1-nemotronh-bf16/golden.json"},
       {"lightning", "goldens/k3-lightning-bf16/NVIDIA-Nemotron-3.5-Lightning-30B-A3B-BF16",
        "goldens/k3-lightning-bf16/golden.json"},
+      of("deepseek_v32", "h1-dsv32-bf16", "DeepSeek-V3.2"),
+      of("deepseek_v32_no_mtp", "h1-dsv32-bf16", "DeepSeek-V3.2", "no-mtp"),
+      of("deepseek_v32_mtp_only", "h1-dsv32-bf16", "DeepSeek-V3.2", "mtp-only"),
+      of("deepseek_v3", "h7-dsv3-bf16", "DeepSeek-V3", "", 1),
+      of("qwen35moe", "h4-qwen35moe-bf16", "Qwen3.5-397B-A17B", "", 1),
+      of("qwen35moe_no_mtp", "h4-qwen35moe-bf16", "Qwen3.5-397B-A17B", "no-mtp", 1),
+      of("qwen35moe_mtp_only", "h4-qwen35moe-bf16", "Qwen3.5-397B-A17B", "mtp-only", 1),
+      of("glm52", "h5-glm52-bf16", "GLM-5.2"),
+      of("glm51", "m3-glm51-bf16", "GLM-5.1"),
+      of("glm45", "m1-glm45-bf16", "GLM-4.5-Air"),
+      of("glm46", "m2-glm46", "GLM-4.6"),
+      of("glm47_flash", "m4-glm47flash-bf16", "GLM-4.7-Flash"),
+      of("qwen25_tied", "j1-qwen25-bf16", "Qwen2.5-0.5B-Instruct"),
+      of("qwen25", "j2-qwen25-72b", "Qwen2.5-72B-Instruct"),
+      of("r1_distill_qwen", "h10-r1distill-qwen-bf16", "DeepSeek-R1-Distill-Qwen-7B"),
+      of("qwen3", "j3-qwen3-bf16", "Qwen3-8B"),
+      of("qwen3_moe", "j4-qwen3moe-bf16", "Qwen3-235B-A22B-Instruct-2507"),
+      of("qwen35", "j5-qwen35-bf16", "Qwen3.5-27B", "", 1),
+      of("qwen3_next", "j6-qwen3next-bf16", "Qwen3-Next-80B-A3B-Instruct"),
+      of("gpt_oss_plain", "i2-gptoss-bf16", "gpt-oss-20b-BF16"),
   };
   return cases;
 }
