@@ -110,13 +110,17 @@ class Checker {
     if (n_mtp > 0 && !first_of.empty() && first_of.begin()->first >= n_trunk) return;
     const auto heads = per_block(metadata_, prefix_ + "attention.head_count");
     const auto widths = per_block(metadata_, prefix_ + "feed_forward_length");
+    const bool by_block = heads && heads->is_array && widths && widths->is_array;
     uint64_t n_empty = 0, first_empty = 0, next = 0;
+    // block_count is whatever the file says: only blocks that an array names are looked at one by one.
     const auto skip_to = [&](uint64_t end) {
-      for (; next < end; ++next) {
-        const bool may_be_empty =
-            heads && heads->is_array && heads->of(next) == 0 && widths && widths->is_array && widths->of(next) == 0;
-        if (!may_be_empty && n_empty++ == 0) first_empty = next;
+      const uint64_t named = by_block ? std::min(end, std::max<uint64_t>(heads->values.size(), widths->values.size())) : 0;
+      for (; next < named; ++next) {
+        if ((heads->of(next) != 0 || widths->of(next) != 0) && n_empty++ == 0) first_empty = next;
       }
+      if (by_block || next >= end) return;
+      if (n_empty == 0) first_empty = next;
+      n_empty += end - next;
     };
     for (const auto& [block, name] : first_of) {
       if (block >= n_trunk) break;

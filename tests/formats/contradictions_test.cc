@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 namespace ggufmill {
 namespace {
 
@@ -92,6 +94,17 @@ TEST(Contradictions, blocks_beyond_and_without_tensors) {
   EXPECT_EQ(m.contradictions(), Texts{"blk.1.ffn_gate_inp.weight: block 1, but block_count is 1"});
   m.set("block_count", 5);
   EXPECT_EQ(m.contradictions(), Texts{"block_count is 5, but 3 blocks have no tensors, block 2 first"});
+}
+
+TEST(Contradictions, a_block_count_beyond_all_models_takes_no_time) {
+  Model m;
+  m.metadata.set("m.block_count", std::numeric_limits<uint64_t>::max());
+  EXPECT_EQ(m.contradictions(),
+            Texts{"block_count is 18446744073709551615, but 18446744073709551613 blocks have no tensors, block 2 first"});
+  m.set("attention.head_count", std::vector<int32_t>{4, 4});
+  m.set("feed_forward_length", std::vector<int32_t>{48, 48});
+  EXPECT_EQ(m.contradictions(), (Texts{"attention.head_count has 2 numbers, block_count is 18446744073709551615",
+                                       "feed_forward_length has 2 numbers, block_count is 18446744073709551615"}));
 }
 
 TEST(Contradictions, blocks_with_neither_heads_nor_feed_forward_are_empty) {
