@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
+
+#include "formats/block_name.h"
 
 namespace ggufmill {
 namespace {
@@ -73,11 +74,8 @@ std::optional<TensorClass> find_tensor_class(std::string_view name) {
 }
 
 int64_t block_of(std::string_view gguf_name) {
-  if (!gguf_name.starts_with("blk.")) return -1;
-  int64_t block = -1;
-  const char* const end = gguf_name.data() + gguf_name.size();
-  const auto [after, error] = std::from_chars(gguf_name.data() + 4, end, block);
-  return error == std::errc() && after != end && *after == '.' ? block : -1;
+  const std::optional<BlockName> at = in_block(gguf_name);
+  return at && at->block <= INT64_MAX ? static_cast<int64_t>(at->block) : -1;
 }
 
 TensorClass classify(std::string_view gguf_name, int64_t mtp_block) {

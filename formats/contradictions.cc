@@ -1,51 +1,14 @@
 #include "formats/contradictions.h"
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <optional>
 #include <set>
-#include <type_traits>
 
+#include "formats/block_name.h"
+#include "formats/metadata_numbers.h"
 namespace ggufmill {
 namespace {
-
-// A number for each block: of an array, or one for all.
-struct PerBlock {
-  std::vector<uint64_t> values;
-  bool is_array = false;
-  uint64_t of(uint64_t block) const { return is_array ? (block < values.size() ? values[block] : 0) : values[0]; }
-};
-
-std::optional<PerBlock> per_block(const Metadata& metadata, const std::string& key) {
-  const MetadataValue* const value = metadata.find(key);
-  if (value == nullptr) return std::nullopt;
-  PerBlock out;
-  std::visit(
-      [&]<typename T>(const T& v) {
-        if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
-          out.values.push_back(static_cast<uint64_t>(v));
-        } else if constexpr (requires { requires std::is_integral_v<typename T::value_type>; }) {
-          if constexpr (!std::is_same_v<T, std::string> && !std::is_same_v<T, std::vector<bool>>) {
-            out.is_array = true;
-            for (const auto n : v) out.values.push_back(static_cast<uint64_t>(n));
-          }
-        }
-      },
-      *value);
-  if (out.values.empty() && !out.is_array) return std::nullopt;  // no numbers
-  return out;
-}
-
-// "blk.7.attn_k.weight" -> 7 and "attn_k.weight"; nullopt for tensors outside of blocks.
-std::optional<std::pair<uint64_t, std::string_view>> in_block(std::string_view name) {
-  if (!name.starts_with("blk.")) return std::nullopt;
-  uint64_t block = 0;
-  const char* const end = name.data() + name.size();
-  const auto [after, error] = std::from_chars(name.data() + 4, end, block);
-  if (error != std::errc() || after == end || *after != '.') return std::nullopt;
-  return std::pair(block, std::string_view(after + 1, end));
-}
 
 class Checker {
  public:
@@ -75,14 +38,14 @@ class Checker {
     const auto n_blocks = number("block_count");
     if (!n_blocks) return;
     for (const char* key : {"attention.head_count", "attention.head_count_kv", "feed_forward_length"}) {
-      const auto values = per_block(metadata_, prefix_ + key);
+      const auto values = find_numbers(metadata_, prefix_ + key);
       if (values && values->is_array && values->values.size() != *n_blocks)
         add("",
             std::string(key) + " has " + std::to_string(values->values.size()) + " numbers, " + says("block_count", *n_blocks));
     }
     std::map<uint64_t, std::string_view> first_of;
     for (const NamedShape& t : tensors_) {
-      if (const auto at = in_block(t.name)) first_of.try_emplace(at->first, t.name);
+      if (const auto at = in_block(t.name)) first_of.try_emplace(at->block, t.name);
     }
     for (const auto& [block, name] : first_of) {
       if (block >= *n_blocks) add(name, "block " + std::to_string(block) + ", but " + says("block_count", *n_blocks));
@@ -97,7 +60,7 @@ class Checker {
     std::set<uint64_t> said;
     for (const NamedShape& t : tensors_) {
       const auto at = in_block(t.name);
-      if (!at || !at->second.starts_with("nextn.") || at->first >= n_blocks - *n_mtp || !said.insert(at->first).second) continue;
+      if (!at || !at->rest.starts_with("nextn.") || at->block >= n_blocks - *n_mtp || !said.insert(at->block).second) continue;
       add(t.name,
           "is of multi-token prediction, but " + says("block_count", n_blocks) + " and " + says("nextn_predict_layers", *n_mtp));
     }
@@ -108,8 +71,8 @@ class Checker {
     const uint64_t n_mtp = std::min(number("nextn_predict_layers").value_or(0), n_blocks);
     const uint64_t n_trunk = n_blocks - n_mtp;
     if (n_mtp > 0 && !first_of.empty() && first_of.begin()->first >= n_trunk) return;
-    const auto heads = per_block(metadata_, prefix_ + "attention.head_count");
-    const auto widths = per_block(metadata_, prefix_ + "feed_forward_length");
+    const auto heads = find_numbers(metadata_, prefix_ + "attention.head_count");
+    const auto widths = find_numbers(metadata_, prefix_ + "feed_forward_length");
     const bool by_block = heads && heads->is_array && widths && widths->is_array;
     uint64_t n_empty = 0, first_empty = 0, next = 0;
     // block_count is whatever the file says: only blocks that an array names are looked at one by one.
@@ -136,17 +99,17 @@ class Checker {
 
   // `key` is not 0 where `tensor` is; with `units` it counts what the rows are made of.
   void check_per_block(std::string_view key, std::string_view tensor, bool units) {
-    const auto counts = per_block(metadata_, prefix_ + std::string(key));
+    const auto counts = find_numbers(metadata_, prefix_ + std::string(key));
     if (!counts) return;
     for (const NamedShape& t : tensors_) {
       const auto at = in_block(t.name);
-      if (!at || at->second != tensor || t.ne.size() < 2) continue;
-      if (counts->is_array && at->first >= counts->values.size()) continue;  // said already
-      const uint64_t n = counts->of(at->first), rows = t.ne[1];
+      if (!at || at->rest != tensor || t.ne.size() < 2) continue;
+      if (counts->is_array && at->block >= counts->values.size()) continue;  // said already
+      const uint64_t n = counts->of(at->block), rows = t.ne[1];
       const bool fits = n != 0 && (!units || rows % n == 0);
       if (!fits) {
         add(t.name, "has " + std::to_string(rows) + " rows, but " + std::string(key) +
-                        (counts->is_array ? " of block " + std::to_string(at->first) : "") + " is " + std::to_string(n));
+                        (counts->is_array ? " of block " + std::to_string(at->block) : "") + " is " + std::to_string(n));
       }
     }
   }
@@ -154,16 +117,16 @@ class Checker {
   void check_experts() {
     const auto n_experts = number("expert_count");
     if (!n_experts) return;
-    const auto used = per_block(metadata_, prefix_ + "expert_used_count");
+    const auto used = find_numbers(metadata_, prefix_ + "expert_used_count");
     if (used && !used->values.empty() && *std::ranges::max_element(used->values) > *n_experts)
       add("", says("expert_used_count", *std::ranges::max_element(used->values)) + ", but " + says("expert_count", *n_experts));
     bool has_experts = *n_experts == 0;
     for (const NamedShape& t : tensors_) {
       const auto at = in_block(t.name);
       if (!at) continue;
-      has_experts |= at->second.starts_with("ffn_gate_inp") || at->second.find("_exps") != std::string_view::npos;
-      const bool router = at->second == "ffn_gate_inp.weight";
-      const bool stacked = at->second.ends_with("_exps.weight") && !at->second.ends_with("_chexps.weight") && t.ne.size() == 3;
+      has_experts |= at->rest.starts_with("ffn_gate_inp") || at->rest.find("_exps") != std::string_view::npos;
+      const bool router = at->rest == "ffn_gate_inp.weight";
+      const bool stacked = at->rest.ends_with("_exps.weight") && !at->rest.ends_with("_chexps.weight") && t.ne.size() == 3;
       if (!(router && t.ne.size() == 2) && !stacked) continue;
       const uint64_t n = router ? t.ne[1] : t.ne[2];
       if (router ? n < *n_experts : n != *n_experts)

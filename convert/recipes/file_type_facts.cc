@@ -4,9 +4,9 @@
 #include <array>
 #include <string>
 #include <tuple>
-#include <type_traits>
 
 #include "convert/tensor_class.h"
+#include "formats/metadata_numbers.h"
 
 namespace ggufmill {
 namespace {
@@ -81,16 +81,8 @@ constexpr auto kNeverQuantizedWhole = std::to_array<std::string_view>({"position
 
 // A metadata key's whole number, or the first of its array (one number per block).
 uint32_t first_number(const Metadata& metadata, const std::string& key, uint32_t otherwise) {
-  const MetadataValue* const value = metadata.find(key);
-  if (value == nullptr) return otherwise;
-  return std::visit(
-      [&]<typename T>(const T& v) -> uint32_t {
-        if constexpr (std::is_integral_v<T>) return static_cast<uint32_t>(v);
-        if constexpr (requires { requires std::is_integral_v<typename T::value_type> && !std::is_same_v<T, std::string>; })
-          return v.empty() ? otherwise : static_cast<uint32_t>(v[0]);
-        return otherwise;
-      },
-      *value);
+  const std::optional<MetadataNumbers> numbers = find_numbers(metadata, key);
+  return numbers && !numbers->values.empty() ? static_cast<uint32_t>(numbers->values[0]) : otherwise;
 }
 
 // llama.cpp's models of the size "70B": there 8 heads share a value matrix, as the first of that size had it.
