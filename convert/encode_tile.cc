@@ -213,18 +213,6 @@ Error nonfinite(const Plan& plan, const Tile& tile, const Weight& source, const 
                "--allow-nonfinite converts it all the same");
 }
 
-// A scale that is no number spoils its whole group, in every target type. An id out of range would be another id.
-void refuse_bad_rows(const Plan& plan, const PlannedTensor& tensor, const Weight& source, const RowsBytes& rows) {
-  if (const std::optional<std::string> why = bad_id(source, rows, tensor.ids_below)) {
-    throw Error(Exit::kBadInput,
-                printable(plan.shards[source.codes.shard].name) + ": " + quoted_tensor(source.codes.name) + ": " + *why);
-  }
-  const std::optional<std::string> why = bad_scale(source, rows);
-  if (!why) return;
-  throw Error(Exit::kBadInput,
-              printable(plan.shards[source.scales->shard].name) + ": " + quoted_tensor(source.scales->name) + ": " + *why);
-}
-
 }  // namespace
 
 EncodedTile encode_tile(const Plan& plan, Tile& tile, Importance* importance, bool allow_nonfinite) {

@@ -71,17 +71,28 @@ void MappedDecoder::decode(const RowsBytes& bytes, uint64_t row, std::span<float
 
 SourceLattice MappedDecoder::lattice() { return moves_rows() ? decoder_.lattice(source_) : SourceLattice{}; }
 
+void refuse_bad_rows(const Plan& plan, const PlannedTensor& tensor, const Weight& source, const RowsBytes& rows) {
+  const auto refuse = [&](const SourceTensor& part, const std::string& why) {
+    throw Error(Exit::kBadInput, printable(plan.shards[part.shard].name) + ": " + quoted_tensor(part.name) + ": " + why);
+  };
+  if (const auto why = bad_id(source, rows, tensor.ids_below)) refuse(source.codes, *why);
+  if (const auto why = bad_scale(source, rows)) refuse(*source.scales, *why);
+}
+
 SourceRows::SourceRows(const Plan& plan) : plan_(plan) {
   for (const Shard& shard : plan.shards) shards_.emplace_back(shard.path);
 }
 
-void SourceRows::read_beside(const Weight& source, uint64_t row, std::span<float> out) const {
-  const Extent codes = code_bytes(source, source.columns(), row, 1), scales = scale_bytes(source, row, 1);
-  std::vector<std::byte> bytes(codes.bytes + scales.bytes);
+RowsBytes SourceRows::read_rows(const PlannedTensor& tensor, const Weight& source, const SourceRun& run,
+                                std::vector<std::byte>& bytes) const {
+  const Extent codes = code_bytes(source, run.columns, run.first, run.rows), scales = scale_bytes(source, run.first, run.rows);
+  bytes.resize(codes.bytes + scales.bytes);
   const auto of_codes = std::span(bytes).first(codes.bytes), of_scales = std::span(bytes).subspan(codes.bytes);
   shards_[source.codes.shard].read_exact(codes.file_offset, of_codes);
   if (source.scales) shards_[source.scales->shard].read_exact(scales.file_offset, of_scales);
-  RowDecoder().decode(source, {row, of_codes, of_scales}, row, out);
+  const RowsBytes rows{run.first, of_codes, of_scales};
+  refuse_bad_rows(plan_, tensor, source, rows);
+  return rows;
 }
 
 void SourceRows::read(size_t tensor, uint64_t row, std::span<float> out) const {
@@ -94,19 +105,14 @@ void SourceRows::read(size_t tensor, uint64_t row, std::span<float> out) const {
   const Weight& source = plan_.sources[piece.source];
   const uint64_t group = t.row_map.group_rows(), in_piece = row - piece.out_row;
   const SourceRun run = source_run(t, piece, source, in_piece / group * group, group);
-  const Extent codes = code_bytes(source, run.columns, run.first, run.rows), scales = scale_bytes(source, run.first, run.rows);
-  std::vector<std::byte> bytes(codes.bytes + scales.bytes);
-  const auto of_codes = std::span(bytes).first(codes.bytes), of_scales = std::span(bytes).subspan(codes.bytes);
-  shards_[source.codes.shard].read_exact(codes.file_offset, of_codes);
-  if (source.scales) shards_[source.scales->shard].read_exact(scales.file_offset, of_scales);
-  const RowsBytes rows{run.first, of_codes, of_scales};
-  if (const std::optional<std::string> why = bad_scale(source, rows)) {
-    throw Error(Exit::kBadInput,
-                printable(plan_.shards[source.scales->shard].name) + ": " + quoted_tensor(source.scales->name) + ": " + *why);
-  }
   const uint64_t own = piece.beside == Piece::kNone ? out.size() : source.columns();
-  MappedDecoder(t, piece, source).decode(rows, in_piece, out.first(own));
-  if (piece.beside != Piece::kNone) read_beside(plan_.sources[piece.beside], in_piece, out.subspan(own));
+  std::vector<std::byte> bytes;
+  MappedDecoder(t, piece, source).decode(read_rows(t, source, run, bytes), in_piece, out.first(own));
+  if (piece.beside != Piece::kNone) {
+    const Weight& beside = plan_.sources[piece.beside];
+    const SourceRun row_beside{.columns = beside.columns(), .first = in_piece, .rows = 1};
+    RowDecoder().decode(beside, read_rows(t, beside, row_beside, bytes), in_piece, out.subspan(own));
+  }
   apply_op(t.op, out);
 }
 

@@ -48,6 +48,10 @@ class MappedDecoder {
   uint64_t group_start_ = UINT64_MAX;
 };
 
+// kBadInput naming shard, tensor and value for rows with a scale that is no number, which would spoil its whole group in every
+// target type, and for an id out of range, which would be another id.
+void refuse_bad_rows(const Plan& plan, const PlannedTensor& tensor, const Weight& source, const RowsBytes& rows);
+
 // Reads single rows of planned tensors: what verify compares a finished file with. Thread-safe; keeps the shards open.
 class SourceRows {
  public:
@@ -56,7 +60,9 @@ class SourceRows {
   void read(size_t tensor, uint64_t row, std::span<float> out) const;
 
  private:
-  void read_beside(const Weight& source, uint64_t row, std::span<float> out) const;
+  // Bytes of rows as runs of `columns` values, checked; `bytes` holds them.
+  RowsBytes read_rows(const PlannedTensor& tensor, const Weight& source, const SourceRun& run,
+                      std::vector<std::byte>& bytes) const;
 
   const Plan& plan_;
   std::vector<InputFile> shards_;
