@@ -4,6 +4,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "cmd/finding_json.h"
 #include "cmd/inspection.h"
 #include "cmd/sizes.h"
 #include "cmd/text_table.h"
@@ -72,7 +73,7 @@ void print_json(const Inspection& inspection, std::ostream& out) {
   }
   j["findings"] = Json::array();
   for (const Finding& f : inspection.findings) {
-    j["findings"].push_back({{"severity", name(f.severity)}, {"file", f.file}, {"tensor", f.tensor}, {"message", f.message}});
+    j["findings"].push_back(finding_json(f));
   }
   out << j.dump(1, ' ', false, Json::error_handler_t::replace) << '\n';
 }

@@ -181,10 +181,6 @@ void print_text(const Job& job, const JobOptions& options, const std::vector<Fin
   for (const Finding& f : findings) std::cout << to_line(f) << '\n';
 }
 
-}  // namespace
-
-namespace {
-
 // All that speaks against a model, a line each; the error that follows counts it and names the first.
 void print_refusal(const Refused& refused) {
   for (const Finding& f : refused.findings()) std::cout << to_line(f) << '\n';

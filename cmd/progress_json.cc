@@ -4,6 +4,8 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "cmd/finding_json.h"
+
 namespace ggufmill {
 namespace {
 
@@ -19,10 +21,6 @@ std::string now_text() {
   char text[32];
   std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
   return text;
-}
-
-Json finding_json(const Finding& f) {
-  return {{"severity", name(f.severity)}, {"file", f.file}, {"tensor", f.tensor}, {"message", f.message}};
 }
 
 void print(Json fields) {

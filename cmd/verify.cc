@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "cmd/finding_json.h"
 #include "cmd/sizes.h"
 #include "cmd/text_table.h"
 #include "formats/error.h"
@@ -35,7 +36,7 @@ void print_json(const Report& report, std::ostream& out) {
   j["checked"] = {{"structure", true}, {"hashes", report.scope.hashes}, {"values", report.scope.values}};
   j["findings"] = Json::array();
   for (const Finding& f : report.findings) {
-    j["findings"].push_back({{"severity", name(f.severity)}, {"file", f.file}, {"tensor", f.tensor}, {"message", f.message}});
+    j["findings"].push_back(finding_json(f));
   }
   j["tensors"] = Json::array();
   for (const TensorReport& t : report.tensors) {
