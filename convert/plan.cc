@@ -135,6 +135,18 @@ std::vector<uint32_t> used_weights(const Model& model) {
   return {used.begin(), used.end()};
 }
 
+// Metadata that do not fit the tensors: config.json's, or an override's.
+void refuse_contradictions(const Checkpoint& checkpoint, const Metadata& metadata, const std::vector<PlannedTensor>& tensors) {
+  std::vector<NamedShape> shapes;
+  for (const PlannedTensor& t : tensors) shapes.push_back({t.name, t.ne});
+  std::vector<Finding> findings = find_contradictions(metadata, shapes);
+  if (findings.empty()) return;
+  std::vector<std::string> texts;
+  for (const Finding& f : findings) texts.push_back((f.tensor.empty() ? "" : quoted_tensor(f.tensor) + " ") + f.message);
+  throw Refused(checkpoint.folder().string() + ": metadata and tensors contradict each other: " + listed(texts, 3, "; "),
+                std::move(findings));
+}
+
 // A quantized weight has no other rows than its own: the planner's tables may see a plain one as rows of another length.
 void refuse_reshaped(const Plan& plan, const Model& model) {
   for (const ModelTensor& t : model.tensors) {
@@ -255,22 +267,6 @@ std::pair<std::string, MetadataValue> parse_metadata_option(std::string_view opt
   if (type == "bool") throw Error(Exit::kUsage, where + ": a bool is true or false");
   throw Error(Exit::kUsage, where + ": type must be one of str u8 i8 u16 i16 u32 i32 u64 i64 f32 f64 bool");
 }
-
-namespace {
-
-// Metadata that do not fit the tensors: config.json's, or an override's.
-void refuse_contradictions(const Checkpoint& checkpoint, const Metadata& metadata, const std::vector<PlannedTensor>& tensors) {
-  std::vector<NamedShape> shapes;
-  for (const PlannedTensor& t : tensors) shapes.push_back({t.name, t.ne});
-  std::vector<Finding> findings = find_contradictions(metadata, shapes);
-  if (findings.empty()) return;
-  std::vector<std::string> texts;
-  for (const Finding& f : findings) texts.push_back((f.tensor.empty() ? "" : quoted_tensor(f.tensor) + " ") + f.message);
-  throw Refused(checkpoint.folder().string() + ": metadata and tensors contradict each other: " + listed(texts, 3, "; "),
-                std::move(findings));
-}
-
-}  // namespace
 
 Plan make_plan(const Checkpoint& checkpoint, Model model, const PlanOptions& options) {
   Plan plan;

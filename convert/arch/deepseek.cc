@@ -117,6 +117,8 @@ void check_layer_types(const Config& config, const Parameters& p) {
 Parameters read_parameters(const Config& config, const ModelOptions& options, const Traits& traits) {
   Parameters p{};
   p.text = read_latent_text_model(config);
+  const std::string_view type = config.find_string({"model_type"}).value_or("");
+  p.text.names_head_dim |= type == "deepseek_v2" || type == "deepseek_v3";
   p.q_lora = config.find_uint({"q_lora_rank"}, 1).value_or(0);
   p.kv_lora = config.uint({"kv_lora_rank"});
   p.nope = config.uint({"qk_nope_head_dim"});

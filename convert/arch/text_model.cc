@@ -58,8 +58,8 @@ TextModel read_sizes(const Config& config) {
   m.names_head_dim = config.has("head_dim");
   m.rope_theta = config.find_number({rope_object(config) + ".rope_theta", "rope_theta"});
   if (m.rope_theta && !(*m.rope_theta > 0)) throw config.bad_field("rope_theta", "expected a number above 0");
-  if (const auto eps = config.find_number({"rms_norm_eps", "norm_eps"}); eps && !(*eps > 0))
-    throw config.bad_field("rms_norm_eps", "expected a number above 0");
+  m.norm_eps = config.find_number({"rms_norm_eps", "norm_eps"});
+  if (m.norm_eps && !(*m.norm_eps > 0)) throw config.bad_field("rms_norm_eps", "expected a number above 0");
   m.untied = !config.boolean_or("tie_word_embeddings", true);
   return m;
 }
@@ -89,10 +89,8 @@ std::vector<Dim> text_model_dims(const TextModel& model, std::vector<Dim> more) 
 TextModel read_latent_text_model(const Config& config) {
   TextModel m = read_sizes(config);
   m.n_head_kv = 1;
-  m.norm_eps = kNormEpsilon;
+  if (!m.norm_eps) m.norm_eps = kNormEpsilon;
   m.head_dim = config.uint({"qk_rope_head_dim"});
-  const std::string_view type = config.find_string({"model_type"}).value_or("");
-  m.names_head_dim |= type == "deepseek_v2" || type == "deepseek_v3";
   return m;
 }
 
@@ -160,9 +158,7 @@ void add_text_model_keys(const Config& config, const TextModel& model, uint64_t 
   keys.uint("attention.head_count_kv", model.n_head_kv);
   if (!config.boolean_or("is_causal", true)) keys.set("attention.causal", false);
   add_rope_keys(config, model, keys);
-  const auto eps = config.find_number({"rms_norm_eps", "norm_eps"});
-  keys.number("attention.layer_norm_rms_epsilon",
-              eps || !model.norm_eps ? config.number({"rms_norm_eps", "norm_eps"}) : *model.norm_eps);
+  keys.number("attention.layer_norm_rms_epsilon", model.norm_eps ? *model.norm_eps : config.number({"rms_norm_eps", "norm_eps"}));
   if (const auto n = config.find_uint({"num_local_experts", "num_experts", "n_routed_experts"})) {
     check_expert_groups(config, *n);
     keys.uint("expert_count", *n);

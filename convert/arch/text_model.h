@@ -40,7 +40,7 @@ struct TextModel {
   uint64_t n_blocks, n_embd, n_vocab, n_head, n_head_kv;
   uint64_t head_dim;  // where config.json has none, the width's share of a head
   std::optional<double> rope_theta;
-  std::optional<double> norm_eps = {};  // where config.json has none; nothing: it must
+  std::optional<double> norm_eps;  // of the RMS norms; a family without a default throws where config.json has none
   bool names_head_dim;  // writes attention.key_length and value_length: where config.json has head_dim, some families always
   // Without the flag in config.json a missing lm_head means tied embeddings, as the converter takes it.
   bool untied;

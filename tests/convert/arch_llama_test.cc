@@ -1,8 +1,7 @@
 // Llama, Mistral and Mixtral: forms that the goldens do not have, and every error of their config.json.
 #include <gtest/gtest.h>
 
-#include "convert/arch/arch.h"
-#include "tests/convert/nemotron_checkpoint.h"
+#include "tests/convert/config_fields.h"
 
 namespace ggufmill {
 namespace {
@@ -52,11 +51,6 @@ const ModelTensor* find(const Model& model, const std::string& name) {
     if (tensor.name == name) return &tensor;
   }
   return nullptr;
-}
-
-ArchDescription describe_by_config(const LlamaCheckpoint& checkpoint) {
-  const Config config(JsonDocument(checkpoint.config.dump(), "config.json"));
-  return find_architecture(config).describe(config, {});
 }
 
 nlohmann::json llama3_rope() {
@@ -127,8 +121,8 @@ TEST(ArchLlama, vocabularies_that_the_converter_knows_by_their_size) {
   LlamaCheckpoint code, granite;
   code.config["vocab_size"] = 32016;
   granite.config["vocab_size"] = 49152;
-  EXPECT_EQ(describe_by_config(code).tokenizer.ids_of_kinds.at(0).second, 32010u);
-  EXPECT_EQ(describe_by_config(granite).tokenizer.add_bos, false);
+  EXPECT_EQ(describe_config(code.config).tokenizer.ids_of_kinds.at(0).second, 32010u);
+  EXPECT_EQ(describe_config(granite.config).tokenizer.add_bos, false);
 }
 
 TEST(ArchLlama, a_sliding_window_is_a_finding) {

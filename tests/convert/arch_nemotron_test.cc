@@ -1,8 +1,7 @@
 // Nemotron-4 and Minitron: the rope's keys, and every error of config.json.
 #include <gtest/gtest.h>
 
-#include "convert/arch/arch.h"
-#include "tests/convert/nemotron_checkpoint.h"
+#include "tests/convert/config_fields.h"
 
 namespace ggufmill {
 namespace {
@@ -20,20 +19,16 @@ struct Nemotron4Checkpoint : NemotronCheckpoint {
               {"norm_eps", 1e-5},
               {"hidden_act", "relu2"}};
   }
-  ArchDescription describe_config() const {
-    const Config json(JsonDocument(config.dump(), "config.json"));
-    return find_architecture(json).describe(json, {});
-  }
 };
 
 TEST(ArchNemotron, rope_turns_half_of_a_head_unless_the_config_says_otherwise) {
   Nemotron4Checkpoint checkpoint;
-  Metadata metadata = checkpoint.describe_config().metadata;
+  Metadata metadata = describe_config(checkpoint.config).metadata;
   EXPECT_EQ(metadata.find_uint("nemotron.rope.dimension_count"), 2u);
   EXPECT_EQ(std::get<float>(*metadata.find("nemotron.rope.freq_base")), 10000.0f);
   EXPECT_EQ(*metadata.find_string("nemotron.rope.scaling.type"), "none");
   checkpoint.config.update({{"rope_percent", 1.0}, {"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}}});
-  metadata = checkpoint.describe_config().metadata;
+  metadata = describe_config(checkpoint.config).metadata;
   EXPECT_EQ(metadata.find_uint("nemotron.rope.dimension_count"), 4u);
   EXPECT_EQ(*metadata.find_string("nemotron.rope.scaling.type"), "linear");
   EXPECT_EQ(std::get<float>(*metadata.find("nemotron.rope.scaling.factor")), 2.0f);
